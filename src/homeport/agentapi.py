@@ -1,0 +1,271 @@
+"""The agent protocol: the one thing that control plane and agent share. Pure.
+
+Framing, message names and members are Amazon's (ACS: ``{"type": NAME, "message": {...}}`` text frames); an instance that
+registers with the attribute ``homeport.spec`` gets tasks as a typed ``spec`` of our own, and messages of our own whose
+names start with ``Homeport``. Unknown types and unknown members are ignored by both sides.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+SPEC_ATTRIBUTE = "homeport.spec"  # this agent understands TaskSpec; its value is the version of the spec, "1"
+NETWORK_ATTRIBUTE = "homeport.network"  # this agent builds awsvpc interfaces and enforces security groups
+FARGATE_ATTRIBUTE = "homeport.fargate"  # this agent joins the Fargate pool
+
+HEARTBEAT_SECONDS = 20.0  # the server's heartbeat; Amazon's agent hangs up after 60 s of silence
+
+Condition = Literal["START", "COMPLETE", "SUCCESS", "HEALTHY"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base of all messages and their parts: camelCase on the wire, defaults left out."""
+
+
+class Dependency(Message, frozen=True):
+    container_name: str
+    condition: Condition
+
+
+class Ulimit(Message, frozen=True):
+    name: str
+    soft: int
+    hard: int
+
+
+class ContainerSpec(Message, frozen=True):
+    """A container as the node shall run it: overrides merged, nothing left to look up but the image.
+
+    ``entry_point`` and ``command`` None mean the image's own. ``cpu`` is a share (relative weight), ``memory`` a hard
+    limit and ``memory_reservation`` a soft one in MiB, 0 for none. ``stop_timeout`` in seconds.
+    """
+
+    name: str
+    image: str
+    essential: bool = True
+    entry_point: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    environment: dict[str, str] = {}
+    user: str | None = None
+    working_directory: str | None = None
+    cpu: int = 0
+    memory: int = 0
+    memory_reservation: int = 0
+    stop_timeout: int = 30
+    start_timeout: int = 0
+    depends_on: tuple[Dependency, ...] = ()
+    readonly_root_filesystem: bool = False
+    capabilities_add: tuple[str, ...] = ()
+    capabilities_drop: tuple[str, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    system_controls: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class InterfaceSpec(Message, frozen=True):
+    """A task's network interface. Addresses are dotted quads, ``*_cidr`` have a prefix length."""
+
+    attachment_arn: str
+    eni_id: str
+    mac: str
+    vpc_id: str
+    vpc_cidr: str
+    subnet_id: str
+    subnet_cidr: str
+    private_address: str
+    gateway: str
+    private_dns_name: str
+    public_address: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+class TaskSpec(Message, frozen=True):
+    """A task as the node shall run it. ``cpu`` (1024 units = one vCPU) and ``memory`` (MiB) are hard limits over all of
+    its containers, 0 for none."""
+
+    family: str
+    revision: int
+    region: str
+    availability_zone: str
+    launch_type: str = "FARGATE"
+    cpu: int = 0
+    memory: int = 0
+    containers: tuple[ContainerSpec, ...] = ()
+    interface: InterfaceSpec | None = None
+
+
+# --- server to agent ----------------------------------------------------------------------------------------------
+
+
+class HeartbeatMessage(Message, frozen=True):
+    message_id: str
+    healthy: bool = True
+
+
+class PayloadTask(Message, frozen=True):
+    """``desired_status`` STOPPED needs no spec. A repeated payload for the same ARN changes nothing but that."""
+
+    arn: str
+    task_cluster_arn: str
+    desired_status: Literal["RUNNING", "STOPPED"]
+    family: str = ""
+    version: str = ""
+    spec: TaskSpec | None = None
+
+
+class PayloadMessage(Message, frozen=True):
+    cluster_arn: str
+    container_instance_arn: str
+    message_id: str
+    seq_num: int  # a store version: an agent refuses a lower one than it has seen in a manifest
+    generated_at: int = 0  # epoch milliseconds
+    tasks: tuple[PayloadTask, ...] = ()
+
+
+class ManifestTask(Message, frozen=True):
+    task_arn: str
+    task_cluster_arn: str
+    desired_status: Literal["RUNNING", "STOPPED"]
+
+
+class TaskManifestMessage(Message, frozen=True):
+    """All tasks that the instance should have; sent after every (re)connection and before any payload."""
+
+    cluster_arn: str
+    container_instance_arn: str
+    message_id: str
+    timeline: int  # a store version, as seq_num
+    generated_at: int = 0
+    tasks: tuple[ManifestTask, ...] = ()
+
+
+class TaskStopVerificationAck(Message, frozen=True):
+    message_id: str
+    generated_at: int = 0
+    stop_tasks: tuple[ManifestTask, ...] = ()
+
+
+class Rule(Message, frozen=True):
+    """``protocol``: tcp, udp, icmp, ``-1`` (all) or an IP protocol number. Ports are -1 where they don't apply (icmp:
+    type and code). A packet matches if its peer is in any of ``cidrs`` or is a member of any of ``groups``."""
+
+    protocol: str
+    from_port: int = -1
+    to_port: int = -1
+    cidrs: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+class Group(Message, frozen=True):
+    """A security group as nodes enforce it. ``members``: private addresses of every interface in the group, on whatever
+    node; filled only for groups that some rule names as a peer."""
+
+    group_id: str
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = ()
+    members: tuple[str, ...] = ()
+
+
+class HomeportGroupsMessage(Message, frozen=True):
+    """Security groups of one VPC that changed (``complete``: all that this node needs; others are gone). Sent before a
+    payload that needs them; answered with AckRequest once they are enforced. ``removed``: groups no longer needed."""
+
+    message_id: str
+    seq_num: int
+    vpc_id: str
+    vpc_cidr: str
+    complete: bool = False
+    groups: tuple[Group, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+# --- agent to server ----------------------------------------------------------------------------------------------
+
+
+class AckRequest(Message, frozen=True):
+    cluster: str
+    container_instance: str
+    message_id: str
+
+
+class NackRequest(Message, frozen=True):
+    cluster: str
+    container_instance: str
+    message_id: str
+    reason: str = ""
+
+
+class HeartbeatAckRequest(Message, frozen=True):
+    message_id: str
+
+
+class TaskStopVerificationMessage(Message, frozen=True):
+    """Tasks that run here and that the manifest does not list as RUNNING."""
+
+    message_id: str
+    stop_candidates: tuple[ManifestTask, ...] = ()
+
+
+AnyMessage = (
+    HeartbeatMessage
+    | PayloadMessage
+    | TaskManifestMessage
+    | TaskStopVerificationAck
+    | HomeportGroupsMessage
+    | AckRequest
+    | NackRequest
+    | HeartbeatAckRequest
+    | TaskStopVerificationMessage
+)
+_TYPES: dict[str, type[Message]] = {t.__name__: t for t in AnyMessage.__args__}
+
+
+class _Frame(msgspec.Struct):
+    type: str = ""
+    message: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+def encode(message: Message) -> str:
+    """A text frame."""
+    return msgspec.json.encode({"type": type(message).__name__, "message": message}).decode()
+
+
+def decode(frame: str | bytes) -> Message | None:
+    """The message in a frame; None for a type that isn't known or a frame that can't be read (Amazon's agent ignores
+    both and keeps the connection)."""
+    try:
+        outer = msgspec.json.decode(frame, type=_Frame)
+        kind = _TYPES.get(outer.type)
+        return msgspec.json.decode(outer.message, type=kind) if kind else None
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
+# --- state reports (parameters of SubmitTaskStateChange) --------------------------------------------------------------
+
+
+class ContainerReport(Message, frozen=True):
+    """``status`` PENDING, RUNNING or STOPPED; ``exit_code`` only where one was observed."""
+
+    container_name: str
+    status: str
+    runtime_id: str | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    image_digest: str | None = None
+
+
+class TaskReport(Message, frozen=True):
+    """Input of SubmitTaskStateChange as our agent sends it. Times are epoch seconds."""
+
+    cluster: str
+    task: str
+    status: str
+    reason: str | None = None
+    containers: tuple[ContainerReport, ...] = ()
+    attachments: tuple[dict[str, Any], ...] = ()  # {"attachmentArn", "status": "ATTACHED"}
+    pull_started_at: float | None = None
+    pull_stopped_at: float | None = None
+    execution_stopped_at: float | None = None

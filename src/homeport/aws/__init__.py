@@ -1,0 +1,1 @@
+"""The AWS protocols: HTTP, models, signatures, validation. Knows no service and no store."""

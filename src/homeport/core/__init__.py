@@ -1,0 +1,1 @@
+"""Pure building blocks: standard library and msgspec only, no clock, no randomness, no I/O."""

@@ -1,0 +1,1 @@
+"""The part of EC2 that ECS stands on: VPCs, subnets, security groups, network interfaces, addresses."""

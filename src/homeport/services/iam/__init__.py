@@ -1,0 +1,1 @@
+"""Access keys, sealed under the master key."""
