@@ -1,0 +1,1 @@
+"""Records of ECS: clusters, task definitions, tasks, container instances. One module per resource."""
