@@ -1,0 +1,66 @@
+"""The client of the control plane's local socket (root only, mode 0600): what the command line asks and orders."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+from homeport.cli import CommandError
+from homeport.config import Settings
+
+
+class Unreachable(CommandError):
+    """No control plane answers on the socket."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(settings: Settings, path: str, *, method: str = "GET", timeout: float = 30, **query: str) -> Any:
+    """The JSON answer of the control plane. Raises Unreachable, or CommandError with the server's own text."""
+    connection = _UnixConnection(str(settings.control_socket), timeout)
+    try:
+        connection.request(method, f"{path}?{urlencode(query)}" if query else path)
+        response = connection.getresponse()
+        body = response.read()
+    except OSError as error:
+        raise Unreachable(
+            f"Homeport isn't running in {settings.state} ({error}). Start it with: homeport up --state {settings.state}"
+        ) from error
+    finally:
+        connection.close()
+    answer = json.loads(body)
+    if response.status != 200:
+        raise CommandError(str(answer.get("message", body)))
+    return answer
+
+
+def await_ready(settings: Settings, alive: Any, seconds: float = 60) -> dict[str, Any]:
+    """Waits until the API answers and this machine's node is connected. ``alive()`` says whether it's worth waiting.
+
+    Polls the socket each 20 ms: there is no event before the socket exists.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            answer: dict[str, Any] = ask(settings, "/status", timeout=5)
+            if any(node["connected"] for node in answer["nodes"]):
+                return answer
+        except CommandError:
+            pass
+        if not alive():
+            raise CommandError(f"Homeport ended while it started. Its last words are in {settings.path('logs')}.")
+        time.sleep(0.02)
+    raise CommandError(f"Homeport wasn't ready within {seconds:.0f} s. See {settings.path('logs')}.")

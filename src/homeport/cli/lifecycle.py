@@ -1,0 +1,210 @@
+"""``up``, ``down``, ``restart``, ``reset``, ``env``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from homeport import config
+from homeport.cli import CommandError, control, supervisor
+from homeport.cli.terminal import console
+from homeport.config import ConfigError, Secrets, Settings
+
+State = Annotated[str | None, Parameter(name="--state", help="State folder (HOMEPORT_STATE, else /var/lib/homeport).")]
+REQUIRED = {"containerd": "containerd", "runc": "runc", "nft": "nftables", "ip": "iproute2", "setpriv": "util-linux"}
+STOP_SECONDS = 40  # for tasks to stop by themselves at `down` and `reset`: their stop time-out is 30 s
+
+
+def up(
+    *,
+    port: Annotated[int | None, Parameter(help="Port of the API (default 4566).")] = None,
+    host: Annotated[str | None, Parameter(help="Address of the API (default 127.0.0.1).")] = None,
+    state: State = None,
+    detach: Annotated[bool, Parameter(help="Return when the API answers and the node is registered.", negative="")] = False,
+    access_key: Annotated[str | None, Parameter(help="Access key id of the account's root key.")] = None,
+    secret_key: Annotated[str | None, Parameter(help="Its secret; both or neither.")] = None,
+    account_id: Annotated[str | None, Parameter(help="Account id (default 123456789012).")] = None,
+    region: Annotated[str | None, Parameter(help="Region that `homeport env` names (default us-east-1).")] = None,
+    public_pool: Annotated[str | None, Parameter(help="CIDR of public addresses (default: a free part of 198.18.0.0/15).")] = None,
+    ephemeral: Annotated[bool | None, Parameter(help="For tests: allows `homeport reset`.", negative="")] = None,
+    containerd: Annotated[str | None, Parameter(help="Socket of a running containerd to use instead of an own one.")] = None,
+) -> None:
+    """Start Homeport: the control plane and one Fargate node on this machine."""
+    settings = _settings(
+        state,
+        port=port,
+        host=host,
+        account_id=account_id,
+        region=region,
+        public_pool=public_pool,
+        ephemeral=ephemeral,
+        containerd=containerd,
+    )
+    if (access_key is None) != (secret_key is None):
+        raise CommandError("--access-key and --secret-key go together.")
+    if supervisor.running(settings):
+        control.await_ready(settings, lambda: supervisor.running(settings) is not None)
+        print(f"Homeport is already running on {settings.endpoint}.")
+        return
+    root = Secrets(access_key, secret_key)
+    if not detach:
+        _foreground(settings, root)
+        return
+    process = _detached(settings, root)
+    with _spinner("Starting Homeport"):
+        control.await_ready(settings, lambda: process.poll() is None)
+    _say_hello(settings)
+
+
+def _settings(state: str | None, **flags: Any) -> Settings:
+    """New or saved settings, checked against this machine, with a public pool, saved."""
+    if os.geteuid() != 0:
+        raise CommandError("Homeport makes network namespaces and runs containers: run it as root (sudo).")
+    if missing := sorted({package for binary, package in REQUIRED.items() if not shutil.which(binary)}):
+        raise CommandError(f"These programs are missing: {', '.join(missing)}. Install them with: make setup")
+    settings = config.load_or_create(state, **flags)
+    if settings.host not in ("127.0.0.1", "::1", "localhost"):
+        raise ConfigError("The API has no TLS yet, so it listens on loopback only: --host 127.0.0.1.")
+    if settings.public_pool is None or flags.get("public_pool"):
+        settings = _with_pool(settings)
+    config.save(settings)
+    return settings
+
+
+def _with_pool(settings: Settings) -> Settings:
+    import msgspec
+
+    from homeport.agent.network import pool
+
+    chosen = pool.choose(settings.public_pool)
+    return msgspec.structs.replace(settings, public_pool=chosen)
+
+
+def _detached(settings: Settings, root: Secrets) -> subprocess.Popen[bytes]:
+    logs = settings.path("logs")
+    logs.mkdir(mode=0o700, exist_ok=True)
+    with (logs / "supervisor.log").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "homeport", "supervise", "--state", settings.state],
+            env=config.with_secrets(root),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def _foreground(settings: Settings, root: Secrets) -> None:
+    process = _detached(settings, root)
+    with _spinner("Starting Homeport"):
+        control.await_ready(settings, lambda: process.poll() is None)
+    _say_hello(settings)
+    print("Ctrl-C stops it; its tasks run on until `homeport down`.")
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+
+
+def _say_hello(settings: Settings) -> None:
+    where = "" if settings.state == config.DEFAULT_STATE else f" --state {shlex.quote(settings.state)}"
+    program = sys.argv[0] if sys.argv[0].endswith("homeport") else "homeport"
+    print(f"Homeport answers on {settings.endpoint}. Paste these to use it:")
+    print(f'  eval "$({program} env{where})"')
+    print("  aws ecs create-cluster --cluster-name demo")
+    print(f"  {program} status{where}")
+
+
+@contextlib.contextmanager
+def _spinner(text: str) -> Iterator[None]:
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
+
+
+def down(
+    *,
+    state: State = None,
+    keep_tasks: Annotated[bool, Parameter(help="Leave the tasks' containers running.", negative="")] = False,
+) -> None:
+    """Stop Homeport and everything that it started."""
+    settings = config.load(state)
+    pid = supervisor.running(settings)
+    if pid and not keep_tasks:
+        with _spinner("Stopping tasks"), contextlib.suppress(CommandError):
+            control.ask(settings, "/stop-tasks", method="POST", timeout=STOP_SECONDS + 10, seconds=str(STOP_SECONDS))
+    if pid:
+        _end(settings, pid)
+    if not keep_tasks:
+        from homeport.agent import cleanup
+
+        with _spinner("Cleaning up"):
+            cleanup.everything(settings.instance, settings.state, settings.containerd)
+    print("Homeport is stopped." if pid else "Homeport wasn't running; nothing of it is left on this machine.")
+
+
+def _end(settings: Settings, pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    _await(lambda: supervisor.running(settings) != pid, supervisor.GRACE * 2 + 5, "The supervisor did not end")
+
+
+def _await(condition: Callable[[], bool], seconds: float, text: str) -> None:
+    """Polls each 20 ms: another process's end is no event for one that isn't its parent."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise CommandError(f"{text} within {seconds:.0f} s.")
+        time.sleep(0.02)
+
+
+def restart(*, state: State = None) -> None:
+    """Run the installed version anew, in place; tasks keep running."""
+    settings = config.load(state)
+    pid = supervisor.running(settings)
+    if not pid:
+        raise CommandError(f"Homeport isn't running in {settings.state}. Start it with: homeport up --detach")
+    before = control.ask(settings, "/status")["control_plane"]["pid"]
+    os.kill(pid, signal.SIGHUP)
+    with _spinner("Restarting"):
+
+        def renewed() -> bool:
+            with contextlib.suppress(CommandError):
+                return bool(control.ask(settings, "/status", timeout=5)["control_plane"]["pid"] != before)
+            return False
+
+        _await(renewed, 60, "The control plane was not back")
+        control.await_ready(settings, lambda: True)
+    print("Homeport is back; its tasks kept running.")
+
+
+def reset(*, state: State = None) -> None:
+    """Back to a fresh account (only for a Homeport started with `up --ephemeral`)."""
+    settings = config.load(state)
+    if not settings.ephemeral:
+        raise CommandError("This Homeport keeps its state. Only one that was started with `up --ephemeral` can be reset.")
+    with _spinner("Resetting"):
+        control.ask(settings, "/reset", method="POST", timeout=STOP_SECONDS + 10, seconds=str(STOP_SECONDS))
+    console().print("The account is fresh again.")
+
+
+def env(*, state: State = None) -> None:
+    """Print export lines for the aws CLI, the SDKs and pasted tutorials."""
+    settings = config.load(state)
+    for name, value in control.ask(settings, "/environment").items():
+        print(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,92 @@
+"""The processes that ``up`` runs; anyone can run them by hand too."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from homeport import config
+from homeport.cli import CommandError
+from homeport.cli.lifecycle import State
+
+
+def _logging(level: str) -> None:
+    from homeport import logs
+
+    logs.configure(level)
+
+
+def supervise(*, state: State = None) -> None:
+    """Run and supervise the control plane and this machine's agent (what `up` starts in the background)."""
+    from homeport.cli import supervisor
+    from homeport.services.iam import keys
+
+    settings = config.load(state)
+    root = config.handed_secrets()
+    _logging(settings.log_level)
+    lock = supervisor.lock(settings)
+    if lock is None:
+        raise CommandError(f"Another supervisor already runs for {settings.state}.")
+    node = keys.local_node_key(keys.Vault(keys.load_master(str(settings.master_key))))
+    handed = config.Secrets(*node)
+    if asyncio.run(supervisor.supervise(settings, root, handed)):
+        logging.getLogger("homeport.supervisor").info("running the program anew")
+        os.execv(sys.executable, [sys.executable, "-m", "homeport", "supervise", "--state", settings.state])  # noqa: S606
+
+
+def server(
+    *,
+    state: State = None,
+    port: Annotated[int | None, Parameter(help="Port of the API.")] = None,
+    host: Annotated[str | None, Parameter(help="Address of the API.")] = None,
+) -> None:
+    """Run the control plane in the foreground."""
+    from homeport import server as control_plane
+
+    settings = config.load_or_create(state, port=port, host=host)
+    handed = config.handed_secrets()
+    _logging(settings.log_level)
+    sys.exit(control_plane.run(settings, handed))
+
+
+def agent(
+    *,
+    server: Annotated[str, Parameter(help="URL of the control plane.")],
+    fargate: Annotated[bool, Parameter(help="Join the Fargate pool.", negative="")] = False,
+    zone: Annotated[str | None, Parameter(help="Serve this availability zone only.")] = None,
+    overcommit: Annotated[float | None, Parameter(help="Processor overcommitment (default 16).")] = None,
+    state: State = None,
+) -> None:
+    """Run this machine's agent in the foreground. Its access key comes in HOMEPORT_ACCESS_KEY and HOMEPORT_SECRET_KEY."""
+    from homeport.agent import main
+
+    settings = config.load(state)
+    handed = config.handed_secrets()
+    _logging(settings.log_level)
+    if not fargate:
+        raise CommandError("Only Fargate nodes are served yet: add --fargate.")
+    if not handed.access_key or not handed.secret_key:
+        raise CommandError("The agent needs its node's key in HOMEPORT_ACCESS_KEY and HOMEPORT_SECRET_KEY.")
+    sys.exit(
+        main.run(
+            main.AgentSettings(
+                state=settings.state,
+                instance=settings.instance,
+                endpoint=server,
+                access_key=handed.access_key,
+                secret_key=handed.secret_key,
+                region=settings.region,
+                fargate=fargate,
+                zone=zone,
+                overcommit_cpu=overcommit or settings.overcommit_cpu,
+                overcommit_memory=settings.overcommit_memory,
+                public_pool=settings.public_pool or "",
+                containerd=settings.containerd,
+            )
+        )
+    )

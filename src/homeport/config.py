@@ -1,0 +1,135 @@
+"""One frozen ``Settings`` from a file, the environment and flags. Nothing else reads ``os.environ``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+DEFAULT_STATE = "/var/lib/homeport"
+DEFAULT_ACCOUNT = "123456789012"
+DEFAULT_REGION = "us-east-1"
+DEFAULT_PORT = 4566
+CONFIG_FILE = "config.json"
+
+
+class ConfigError(Exception):
+    """Settings that can't be used; the text says what to do."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything that a Homeport is started with.
+
+    ``instance`` (8 hex characters) is drawn once per state folder and tells apart what several Homeports own on one
+    machine: namespaces, links, cgroups. ``public_pool`` is a CIDR of public addresses, None until one was chosen.
+    """
+
+    state: str
+    instance: str
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    account_id: str = DEFAULT_ACCOUNT
+    region: str = DEFAULT_REGION
+    public_pool: str | None = None
+    ephemeral: bool = False
+    containerd: str | None = None  # socket of a running containerd to use; None: an own one
+    overcommit_cpu: float = 16
+    overcommit_memory: float = 2
+    log_level: str = "INFO"
+
+    def path(self, *parts: str) -> Path:
+        return Path(self.state, *parts)
+
+    @property
+    def database(self) -> Path:
+        return self.path("homeport.db")
+
+    @property
+    def master_key(self) -> Path:
+        return self.path("master.key")
+
+    @property
+    def run_dir(self) -> Path:
+        """For sockets and process ids: short, because a unix socket's path has at most 107 characters."""
+        return Path("/run/homeport", self.instance)
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run_dir / "control.sock"
+
+    @property
+    def endpoint(self) -> str:
+        """The API's base URL as clients on this machine reach it."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 (compared, not bound)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def state_folder(given: str | None) -> Path:
+    """``--state``, else HOMEPORT_STATE, else /var/lib/homeport; absolute."""
+    return Path(given or os.environ.get("HOMEPORT_STATE") or DEFAULT_STATE).absolute()
+
+
+def load(state: str | None) -> Settings:
+    """The settings that an earlier ``homeport up`` saved in the state folder. Raises ConfigError."""
+    folder = state_folder(state)
+    try:
+        return msgspec.json.decode((folder / CONFIG_FILE).read_bytes(), type=Settings)
+    except FileNotFoundError:
+        raise ConfigError(f"No Homeport has been started in {folder}. Start one with: homeport up --state {folder}") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{folder / CONFIG_FILE} can't be read: {error}") from error
+
+
+def load_or_create(state: str | None, **flags: Any) -> Settings:
+    """Saved settings with ``flags`` that aren't None on top, or new ones; makes the state folder (0700)."""
+    folder = state_folder(state)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    given = {name: value for name, value in flags.items() if value is not None}
+    if (folder / CONFIG_FILE).exists():
+        settings = msgspec.structs.replace(load(str(folder)), **given)
+    else:
+        settings = Settings(state=str(folder), instance=secrets.token_hex(4), **given)
+    if not (len(settings.account_id) == 12 and settings.account_id.isdigit()):
+        raise ConfigError(f"--account-id takes 12 digits, not {settings.account_id!r}.")
+    if not 0 < settings.port < 65536:
+        raise ConfigError(f"--port takes a number from 1 to 65535, not {settings.port}.")
+    return settings
+
+
+def save(settings: Settings) -> None:
+    """Writes the settings to the state folder, whole or not at all."""
+    write_private(settings.path(CONFIG_FILE), msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replaces a 0600 file atomically and durably."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """What is handed to a process by its environment, so that it stands in no file and on no command line."""
+
+    access_key: str | None = None
+    secret_key: str | None = None
+
+
+def handed_secrets() -> Secrets:
+    """HOMEPORT_ACCESS_KEY and HOMEPORT_SECRET_KEY, which are removed from this process's environment."""
+    return Secrets(os.environ.pop("HOMEPORT_ACCESS_KEY", None), os.environ.pop("HOMEPORT_SECRET_KEY", None))
+
+
+def with_secrets(handed: Secrets) -> dict[str, str]:
+    """The environment for a child process that takes ``handed``."""
+    environment = dict(os.environ)
+    if handed.access_key and handed.secret_key:
+        environment |= {"HOMEPORT_ACCESS_KEY": handed.access_key, "HOMEPORT_SECRET_KEY": handed.secret_key}
+    return environment
