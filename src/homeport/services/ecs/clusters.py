@@ -1,0 +1,59 @@
+"""Finding clusters, and what is counted in them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from homeport.core import arn
+from homeport.core.errors import AwsError
+from homeport.services.ecs import names
+from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
+from homeport.store import View
+
+DEFAULT = "default"  # the cluster that is meant where none is named
+KEPT_SECONDS = 3600.0  # how long a deleted cluster can still be described
+
+
+class ClusterCounts(msgspec.Struct, frozen=True):
+    """What a cluster holds. ``pending`` are tasks on their way to RUNNING, ``ending`` those on their way to STOPPED."""
+
+    instances: int = 0
+    running: int = 0
+    pending: int = 0
+    ending: int = 0
+    services: int = 0
+
+
+def cluster_arn(scope: tuple[str, str], name: str) -> str:
+    account, region = scope
+    return arn.arn("ecs", region, account, f"cluster/{name}")
+
+
+def not_found() -> AwsError:
+    return AwsError("ClusterNotFoundException", "Cluster not found.")
+
+
+def newest(view: View, scope: tuple[str, str], name: str) -> Cluster | None:
+    """The cluster of that name: of several, only the last made can be ACTIVE."""
+    return max(view.find(CLUSTERS, scope, "name", name), key=lambda c: c.generation, default=None)
+
+
+def find(view: View, scope: tuple[str, str], name_or_arn: str | None) -> Cluster | None:
+    """The ACTIVE cluster, or else one that was deleted less than ``KEPT_SECONDS`` ago. Raises
+    InvalidParameterException for an ARN of something else."""
+    name = names.local(scope, "cluster", name_or_arn or DEFAULT)
+    cluster = newest(view, scope, name) if name is not None else None
+    return None if cluster is None or expired(cluster, view.now) else cluster
+
+
+def find_active(view: View, scope: tuple[str, str], name_or_arn: str | None) -> Cluster:
+    """The ACTIVE cluster that a caller means (None: ``default``). Raises ClusterNotFoundException."""
+    cluster = find(view, scope, name_or_arn)
+    if cluster is None or cluster.status != "ACTIVE":
+        raise not_found()
+    return cluster
+
+
+def expired(cluster: Cluster, now: float) -> bool:
+    """Whether it was deleted so long ago that it is forgotten."""
+    return cluster.deleted_at is not None and now - cluster.deleted_at >= KEPT_SECONDS

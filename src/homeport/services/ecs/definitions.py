@@ -1,0 +1,97 @@
+"""Finding task definitions and reading them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from homeport.core import arn
+from homeport.core.errors import client_error, invalid_parameter
+from homeport.services.ecs import names
+from homeport.services.ecs.model.definition import DEFINITIONS, FAMILIES, MAX_REVISIONS, TaskDefinition, definition_id
+from homeport.services.ecs.registration import support
+from homeport.services.ecs.registration.sizes import fargate_size_error
+from homeport.store import View
+
+__all__ = [
+    "containers",
+    "definition_arn",
+    "fargate_size_error",
+    "find",
+    "lookup",
+    "network_mode",
+    "require_active",
+    "task_cpu",
+    "task_memory",
+    "unsupported",
+]
+
+_REVISION = re.compile(r"[0-9]{1,10}")
+
+
+def definition_arn(scope: tuple[str, str], family: str, revision: int) -> str:
+    account, region = scope
+    return arn.arn("ecs", region, account, f"task-definition/{family}:{revision}")
+
+
+def lookup(view: View, scope: tuple[str, str], text: str) -> TaskDefinition | None:
+    """The task definition that ``text`` names: ``family`` (its newest ACTIVE revision), ``family:revision`` or an ARN.
+    Raises InvalidParameterException for what can't be a name of one."""
+    name = names.local(scope, "task-definition", text)
+    if name is None:
+        return None
+    family, colon, number = name.partition(":")
+    if colon:
+        revision = _revision(number)
+    else:
+        known = view.get(FAMILIES, scope, family)
+        if known is None or known.newest_active is None:
+            return None
+        revision = known.newest_active
+    return view.get(DEFINITIONS, scope, definition_id(family, revision))
+
+
+def find(view: View, scope: tuple[str, str], text: str) -> TaskDefinition:
+    """``lookup`` that raises ClientException where there is none."""
+    definition = lookup(view, scope, text)
+    if definition is None:
+        raise client_error("TaskDefinition not found.")
+    return definition
+
+
+def require_active(definition: TaskDefinition) -> None:
+    """New tasks and services need an ACTIVE one. Raises ClientException."""
+    if definition.status != "ACTIVE":
+        raise client_error("TaskDefinition is inactive")
+
+
+def containers(definition: TaskDefinition) -> list[dict[str, Any]]:
+    """Its container definitions, with AWS's member names."""
+    found: list[dict[str, Any]] = definition.members["containerDefinitions"]
+    return found
+
+
+def network_mode(definition: TaskDefinition) -> str:
+    """``awsvpc``, ``bridge``, ``host`` or ``none``; ``bridge`` where none was given."""
+    return str(definition.members.get("networkMode") or "bridge")
+
+
+def task_cpu(definition: TaskDefinition) -> int:
+    """CPU units (1024 = one vCPU) of the whole task, 0 where none are given."""
+    return int(definition.members.get("cpu") or 0)
+
+
+def task_memory(definition: TaskDefinition) -> int:
+    """MiB of the whole task, 0 where none are given."""
+    return int(definition.members.get("memory") or 0)
+
+
+def unsupported(definition: TaskDefinition) -> str | None:
+    """The text of RunTask's UnsupportedFeatureException where the definition asks for what the nodes can't do yet."""
+    return support.unsupported(definition.members)
+
+
+def _revision(number: str) -> int:
+    if not _REVISION.fullmatch(number) or not 1 <= int(number) <= MAX_REVISIONS:
+        raise invalid_parameter(f"Invalid revision number. Number: {number}")
+    return int(number)
