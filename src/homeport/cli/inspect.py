@@ -1,0 +1,147 @@
+"""``status``, ``logs``, ``story``, ``where``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from homeport import config
+from homeport.cli import CommandError, control
+from homeport.cli.lifecycle import State
+from homeport.cli.terminal import console, size, table
+from homeport.config import Settings
+
+Json = Annotated[bool, Parameter(name="--json", help="For scripts.", negative="")]
+
+
+def status(*, state: State = None, as_json: Json = False) -> None:
+    """Show the control plane, the nodes with their capacity, and the tasks."""
+    settings = config.load(state)
+    answer = control.ask(settings, "/status")
+    answer["pulls"] = _pulls(settings)
+    if as_json:
+        print(json.dumps(answer, indent=2))
+        return
+    plane = answer["control_plane"]
+    console().print(
+        f"[bold]Homeport {plane['version']}[/] on {plane['endpoint']}, account {plane['account']}, "
+        f"state {plane['state']}, {size(plane['resident_bytes'])} resident"
+    )
+    table(("NODE", "CONNECTED", "CPU USED", "MEMORY USED", "OVERCOMMIT", "TASKS"), [_node(n) for n in answer["nodes"]])
+    if answer["pulls"]:
+        table(("PULLING", "DONE"), [(p["image"], _share(p)) for p in answer["pulls"]])
+    table(("TASK", "CLUSTER", "STATUS", "DEFINITION", "ADDRESS", "PUBLIC", "SINCE"), [_task(t) for t in answer["tasks"]])
+
+
+def _node(node: dict[str, Any]) -> tuple[str, ...]:
+    used, capacity, over = node["used"], node["capacity"], node["overcommit"]
+    return (
+        node["id"],
+        "yes" if node["connected"] else "no",
+        f"{used['cpu']} of {capacity['cpu']} units",
+        f"{used['memory']} of {capacity['memory']} MiB",
+        f"cores × {over['cpu']:g}, memory × {over['memory']:g}" if over else "none",
+        str(node["tasks"]),
+    )
+
+
+def _task(task: dict[str, Any]) -> tuple[str, ...]:
+    status = task["last_status"]
+    if task.get("stopped_reason"):
+        status = f"{status}: {task['stopped_reason']}"
+    since = time.strftime("%H:%M:%S", time.localtime(task["since"])) if task.get("since") else ""
+    address, public = task.get("address") or "", task.get("public_address") or ""
+    return (task["id"], task["cluster"], status, task["definition"], address, public, since)
+
+
+def _pulls(settings: Settings) -> list[dict[str, Any]]:
+    """Image pulls under way on this machine, as its agent writes them down."""
+    try:
+        pulls: list[dict[str, Any]] = json.loads(settings.path("agent", "progress.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    return pulls
+
+
+def _share(pull: dict[str, Any]) -> str:
+    done, total = pull["done"], pull["total"]
+    return f"{size(done)} of {size(total)} ({100 * done // total} %)" if total else size(done)
+
+
+def logs(
+    task: Annotated[str, Parameter(help="Task id or ARN; the first characters are enough.")],
+    container: Annotated[str | None, Parameter(help="Container name (default: all of the task's).")] = None,
+    *,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Wait for more.", negative="")] = False,
+    state: State = None,
+) -> None:
+    """Print what a task's containers wrote (standard error in red)."""
+    from homeport.agent.drivers.containerd import logs as files
+
+    settings = config.load(state)
+    folder = _task_folder(settings, task.rpartition("/")[2])
+    names = [container] if container else sorted(p.name for p in folder.iterdir())
+    if container and not (folder / container).is_dir():
+        raise CommandError(f"The task has no container {container!r}; it has: {', '.join(sorted(p.name for p in folder.iterdir()))}.")
+    colour = sys.stdout.isatty()
+    try:
+        for name, stream, line in files.read(folder, names, follow=follow):
+            head = f"{name}: " if len(names) > 1 else ""
+            target = sys.stdout if stream == "stdout" else sys.stderr
+            target.write(f"\x1b[31m{head}{line}\x1b[0m" if colour and stream == "stderr" else head + line)
+            target.flush()
+    except KeyboardInterrupt:
+        return
+
+
+def _task_folder(settings: Settings, start: str) -> Path:
+    root = settings.path("agent", "logs")
+    found = sorted(root.glob(f"{start}*")) if start and start.isalnum() else []
+    if len(found) != 1:
+        raise CommandError(f"{len(found) or 'No'} task{'s' * (len(found) > 1)} with logs on this machine start with {start!r}.")
+    return found[0]
+
+
+def story(arn: str, *, state: State = None, as_json: Json = False) -> None:
+    """Print every change of a record with its cause."""
+    changes = control.ask(config.load(state), "/story", arn=arn)
+    if as_json:
+        print(json.dumps(changes, indent=2))
+        return
+    for change in changes:
+        moment = time.strftime("%H:%M:%S", time.localtime(change["at"])) + f".{int(change['at'] % 1 * 1000):03d}"
+        console().print(f"[bold]{moment}[/] [cyan]{change['cause']}[/]")
+        for name, old, new in _differences(change["old"] or {}, change["new"] or {}):
+            print(f"    {name}: {_brief(old)} → {_brief(new)}" if change["old"] else f"    {name}: {_brief(new)}")
+        if change["new"] is None:
+            print("    deleted")
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    return [(n, old.get(n), new.get(n)) for n in [*new, *(set(old) - set(new))] if old.get(n) != new.get(n)]
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def where(operation: str) -> None:
+    """Print the file and line of an operation: `homeport where RunTask`."""
+    services = importlib.import_module("homeport.server").SERVICES
+    found = False
+    for service in services.values():
+        served = service.operations.get(operation)
+        if served:
+            code = inspect.unwrap(served.handler)
+            print(f"{service.name}:{operation}\t{inspect.getsourcefile(code)}:{inspect.getsourcelines(code)[1]}")
+            found = True
+    if not found:
+        raise CommandError(f"Homeport serves no operation {operation!r}.")

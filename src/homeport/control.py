@@ -1,0 +1,148 @@
+"""What the command line asks of a running control plane, over a unix socket that only root can open.
+
+``GET /status``, ``/environment``, ``/story?arn=``; ``POST /stop-tasks?seconds=``, ``/reset?seconds=``. JSON answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from homeport import __version__
+from homeport.config import Settings
+from homeport.services import ec2, ecs
+from homeport.services.iam import keys
+from homeport.store import Tx
+
+if TYPE_CHECKING:
+    from homeport.server import ControlPlane
+
+log = logging.getLogger("homeport.control")
+Query = dict[str, str]
+STOP_REASON = "Homeport was shut down"
+
+
+class Refused(Exception):
+    """Answered with status 400 and this text."""
+
+
+class ControlApp:
+    """An ASGI application."""
+
+    def __init__(self, plane: ControlPlane, settings: Settings) -> None:
+        self.plane, self.settings = plane, settings
+        self._routes: dict[tuple[str, str], Callable[[Query], Awaitable[Any]]] = {
+            ("GET", "/status"): self.status,
+            ("GET", "/environment"): self.environment,
+            ("GET", "/story"): self.story,
+            ("POST", "/stop-tasks"): self.stop_tasks,
+            ("POST", "/reset"): self.reset,
+        }
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        route = self._routes.get((scope["method"], scope["path"]))
+        query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+        status, answer = 200, None
+        try:
+            if route is None:
+                status, answer = 404, {"message": f"There is no {scope['method']} {scope['path']}."}
+            else:
+                answer = await route(query)
+        except Refused as error:
+            status, answer = 400, {"message": str(error)}
+        except Exception:
+            log.exception("control request failed", extra={"path": scope["path"]})
+            status, answer = 500, {"message": f"The control plane failed; see {self.settings.path('logs', 'server.log')}."}
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": msgspec.json.encode(answer)})
+
+    async def status(self, _: Query) -> dict[str, Any]:
+        view = self.plane.store.view()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "control_plane": {
+                "version": __version__,
+                "pid": os.getpid(),
+                "endpoint": self.settings.endpoint,
+                "account": self.settings.account_id,
+                "state": self.settings.state,
+                "store_version": self.plane.store.version,
+                "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+                "resident_bytes": _resident(),
+            },
+            **ecs.status.status(view),
+        }
+
+    async def environment(self, _: Query) -> dict[str, str]:
+        store, settings = self.plane.store, self.settings
+        scope = (settings.account_id, settings.region)
+
+        def read(tx: Tx) -> dict[str, str]:
+            key = keys.root_key(tx, self.plane.vault, settings.account_id)
+            if key is None:
+                raise Refused(f"The account {settings.account_id} has no root key.")
+            group = ec2.defaults.ensure_web_group(tx, scope, self.plane.ids, tx.now)
+            return {
+                "AWS_ENDPOINT_URL": settings.endpoint,
+                "AWS_ACCESS_KEY_ID": key[0],
+                "AWS_SECRET_ACCESS_KEY": key[1],
+                "AWS_DEFAULT_REGION": settings.region,
+                "ECS_SUBNETS": ec2.defaults.first_subnets(tx, scope)[0],
+                "ECS_SECURITY_GROUP": group,
+            }
+
+        return await store.update(read, "homeport env")
+
+    async def story(self, query: Query) -> list[dict[str, Any]]:
+        arn = query.get("arn", "")
+        found = ecs.locate(self.plane.store.view(), arn)
+        if found is None:
+            raise Refused(f"{arn!r} names no cluster, task definition or task. Give its ARN.")
+        scope, kind, record = found
+        return [
+            {"version": c.version, "at": c.at, "cause": c.cause, "old": c.old, "new": c.new}
+            for c in await self.plane.store.story(scope, kind, record)
+        ]
+
+    async def stop_tasks(self, query: Query) -> dict[str, int]:
+        """Stops every task and waits for it, ``seconds`` at the most."""
+        store = self.plane.store
+        async with store.watch(ecs.TASKS.kind) as watch:
+            await store.update(lambda tx: ecs.stop_all(tx, STOP_REASON), "homeport down")
+            try:
+                async with asyncio.timeout(float(query.get("seconds", "40"))):
+                    while ecs.unfinished(store.view()):
+                        await watch.changes()
+            except TimeoutError:
+                pass
+        return {"running": ecs.unfinished(store.view())}
+
+    async def reset(self, query: Query) -> dict[str, int]:
+        """Stops every task, then forgets everything but keys, nodes and the public pool."""
+        if not self.settings.ephemeral:
+            raise Refused("Only a Homeport that was started with `up --ephemeral` can be reset.")
+        left = await self.stop_tasks(query)
+
+        def wipe(tx: Tx) -> None:
+            ecs.forget_all(tx)
+            ec2.forget_all(tx)
+            ec2.defaults.ensure_web_group(tx, (self.settings.account_id, self.settings.region), self.plane.ids, tx.now)
+
+        await self.plane.store.update(wipe, "homeport reset")
+        return left
+
+
+def _resident() -> int:
+    """Bytes of this process that are in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()

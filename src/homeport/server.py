@@ -1,0 +1,166 @@
+"""The control plane's composition root: builds store, services and loops, and owns the task group.
+
+Everything long-lived is a named task here. The first that fails ends the process: the supervisor starts it anew, and it
+reloads what is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from homeport.aws import serve
+from homeport.aws.app import App
+from homeport.aws.metrics import Metrics
+from homeport.aws.operations import Call, Operation, Params, Principal, Service
+from homeport.config import Secrets, Settings
+from homeport.control import ControlApp
+from homeport.core.clock import Clock
+from homeport.core.errors import AwsError
+from homeport.core.ids import Ids
+from homeport.core.paging import Tokens
+from homeport.services import ec2, ecs, iam, sts
+from homeport.services.iam import keys
+from homeport.store import Store, StoreClosed, Tx
+from homeport.store.sql import open_sqlite
+from homeport.system import SystemClock, system_ids
+
+log = logging.getLogger("homeport.server")
+TABLES = (*ecs.TABLES, *ec2.TABLES, *iam.TABLES)
+SERVICES: Mapping[str, Service] = {s.name: s for s in (ecs.SERVICE, ec2.SERVICE, sts.SERVICE)}
+
+
+class ControlPlane:
+    """The control plane without its HTTP server: what ``serve`` and the simulator run alike."""
+
+    def __init__(self, store: Store, vault: keys.Vault, clock: Clock, ids: Ids) -> None:
+        self.store, self.vault, self.clock, self.ids = store, vault, clock, ids
+        self.metrics = Metrics()
+        self.gateway = ecs.Gateway(store, clock, ids)
+        self.task_loop = ecs.TaskLoop(store, clock, ids)
+        self.app = App(
+            services=SERVICES,
+            lookup=lambda access_key: keys.lookup(store.view(), vault, access_key),
+            execute=self.execute,
+            clock=clock,
+            ids=ids,
+            tokens=Tokens(vault.derive("pagination")),
+            websocket=self._websocket,
+            probes={"/healthz": self._health, "/metrics": self._metrics},
+            metrics=self.metrics,
+        )
+
+    async def execute(self, operation: Operation, call: Call, params: Params) -> dict[str, Any] | None:
+        """Runs an operation in one transaction; its answer waits until what it read and wrote is durable."""
+        try:
+            if not operation.write:
+                return await self.store.read(lambda view: operation.handler(view, call, params))
+            cause = f"{call.service}:{call.operation} by {call.principal.arn} ({call.request_id})"
+            return await self.store.update(lambda tx: operation.handler(tx, call, params), cause)
+        except StoreClosed as error:
+            raise AwsError("ServerException", f"Homeport can't write its state: {error}", 500) from error
+
+    async def start_loops(self, group: asyncio.TaskGroup) -> None:
+        group.create_task(self.gateway.run(), name="agent gateway")
+        group.create_task(self.task_loop.run(), name="task loop")
+
+    async def _websocket(self, principal: Principal, path: str, query: Mapping[str, str], socket: Any) -> None:
+        await self.gateway.session(principal, query, socket)
+
+    def _health(self) -> tuple[int, str, bytes]:
+        if self.store.closed:
+            return 503, "application/json", b'{"status":"writes are closed"}\n'
+        return 200, "application/json", b'{"status":"ok"}\n'
+
+    def _metrics(self) -> tuple[int, str, bytes]:
+        return 200, "text/plain; version=0.0.4", self.metrics.render() + store_metrics(self.store)
+
+
+def store_metrics(store: Store) -> bytes:
+    """The store's counters in Prometheus's text format."""
+    rows = [
+        ("homeport_store_version", "gauge", store.version),
+        ("homeport_store_durable_version", "gauge", store.durable),
+        ("homeport_store_closed", "gauge", int(store.closed)),
+        *((f"homeport_store_{name}", "counter", value) for name, value in store.counters().items()),
+    ]
+    return "".join(f"# TYPE {name} {kind}\n{name} {value}\n" for name, kind, value in rows).encode()
+
+
+def seed(tx: Tx, settings: Settings, handed: Secrets, vault: keys.Vault, ids: Ids) -> None:
+    """What a fresh Homeport has: a root key, the local node's key, the public pool, the home region's default VPC and
+    its group ``web``. Changes nothing where it is there already; a handed root key replaces the stored one."""
+    if handed.access_key and handed.secret_key:
+        keys.put_root(tx, vault, settings.account_id, handed.access_key, handed.secret_key, tx.now)
+    elif keys.root_key(tx, vault, settings.account_id) is None:
+        keys.put_root(tx, vault, settings.account_id, *keys.new_key(), tx.now)
+    keys.put_node(tx, vault, keys.LOCAL_NODE, *keys.local_node_key(vault), tx.now)
+    if settings.public_pool:
+        ec2.pool.configure(tx, settings.public_pool)
+    ec2.defaults.ensure_web_group(tx, home(settings), ids, tx.now)
+
+
+def home(settings: Settings) -> tuple[str, str]:
+    return (settings.account_id, settings.region)
+
+
+async def serve_all(settings: Settings, handed: Secrets) -> None:
+    """Opens the store and serves until SIGTERM or SIGINT."""
+    clock, ids = SystemClock(), system_ids()
+    vault = keys.Vault(keys.load_master(str(settings.master_key)))
+    store = open_sqlite(settings.database, TABLES, clock)
+    await store.open()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await store.update(lambda tx: seed(tx, settings, handed, vault, ids), "start")
+        gc.collect()
+        gc.freeze()
+        plane = ControlPlane(store, vault, clock, ids)
+        control = ControlApp(plane, settings)
+        settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        async with asyncio.TaskGroup() as group:
+            await plane.start_loops(group)
+            group.create_task(_until_fatal(store), name="journal watch")
+            await serve.serve(
+                plane.app,
+                host=settings.host,
+                port=settings.port,
+                control=control,
+                control_path=str(settings.control_socket),
+                stop=stop,
+            )
+            log.info("stopping")
+            raise _Stopped
+    except* _Stopped:
+        pass
+    finally:
+        await store.close()
+
+
+class _Stopped(Exception):
+    """Ends the task group in good order."""
+
+
+async def _until_fatal(store: Store) -> None:
+    """A journal whose state is unknown ends the process: only a reload tells what is durable."""
+    raise await store.fatal()
+
+
+def run(settings: Settings, handed: Secrets) -> int:
+    """The process. Exit codes: 0 stopped, 1 failed (the supervisor tries again)."""
+    import uvloop
+
+    try:
+        uvloop.run(serve_all(settings, handed))
+    except* OSError as errors:
+        for error in errors.exceptions:
+            log.error("can't serve: %s", error)
+        return 1
+    return 0
