@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -127,3 +128,26 @@ def own_homeport(tmp_path: Path) -> Iterator[Callable[..., Homeport]]:
     yield make
     for instance in made:
         instance.down()
+
+
+# --- which features the tests showed, for the README's table ------------------------------------------------------
+
+_features: dict[str, list[str]] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "feature(text): what a user can do, if the test passes (the README's table)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    if report.when == "call":
+        for mark in item.iter_markers("feature"):
+            _features.setdefault(mark.args[0], []).append(report.outcome)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if target := os.environ.get("HOMEPORT_FEATURES"):
+        Path(target).write_text(json.dumps(_features, indent=2, ensure_ascii=False))
