@@ -52,8 +52,8 @@ def fargate_size_error(cpu: int, memory: int, *, windows: bool = False) -> str |
     if memory in FARGATE.get(cpu, ()) and (not windows or cpu in WINDOWS_CPU):
         return None
     return (
-        f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the Amazon ECS documentation "
-        "for the valid values."
+        f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the Amazon ECS "
+        "documentation for the valid values."
     )
 
 
@@ -64,5 +64,5 @@ def _scaled(text: str, unit: re.Pattern[str]) -> int | None:
     match = unit.fullmatch(text)
     if match is None:
         return None
-    amount = Decimal(match["number"].rstrip(".")) * 1024
+    amount = Decimal(match["number"]) * 1024
     return int(amount) if amount == int(amount) else None

@@ -6,9 +6,8 @@ Registration accepts and keeps all of it; running such a task is refused with th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-Members = dict[str, Any]
+from homeport.services.ecs.registration.members import Members, containers
 
 LOG_DRIVERS = ("awslogs", "json-file")  # both are kept as log files on the node
 
@@ -34,7 +33,7 @@ def _missing(members: Members, architecture: str) -> Iterator[str]:
     isolation = (members.get("trustedExecutionConfiguration") or {}).get("isolationMode", "SHARED")
     if isolation != "SHARED":
         yield f"the isolation mode {isolation}"
-    for container in members["containerDefinitions"]:
+    for container in containers(members):
         for asked, what in _CONTAINER:
             if asked(container):
                 yield f"{what} (container '{container['name']}')"
@@ -45,8 +44,7 @@ def _has(member: str) -> Callable[[Members], bool]:
 
 
 def _log_driver(container: Members) -> bool:
-    configured = container.get("logConfiguration")
-    return bool(configured) and configured["logDriver"] not in LOG_DRIVERS
+    return (container.get("logConfiguration") or {}).get("logDriver", LOG_DRIVERS[0]) not in LOG_DRIVERS
 
 
 def _log_secrets(container: Members) -> bool:
