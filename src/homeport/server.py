@@ -13,6 +13,8 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from homeport.aws import serve
 from homeport.aws.app import App
 from homeport.aws.metrics import Metrics
@@ -23,10 +25,11 @@ from homeport.core.clock import Clock
 from homeport.core.errors import AwsError
 from homeport.core.ids import Ids
 from homeport.core.paging import Tokens
+from homeport.monitor import LoopMonitor
 from homeport.services import ec2, ecs, iam, sts
 from homeport.services.iam import keys
 from homeport.store import Store, StoreClosed, Tx
-from homeport.store.sql import open_sqlite
+from homeport.store.sql import SqliteJournal
 from homeport.system import SystemClock, system_ids
 
 log = logging.getLogger("homeport.server")
@@ -39,7 +42,7 @@ class ControlPlane:
 
     def __init__(self, store: Store, vault: keys.Vault, clock: Clock, ids: Ids) -> None:
         self.store, self.vault, self.clock, self.ids = store, vault, clock, ids
-        self.metrics = Metrics()
+        self.metrics, self.monitor = Metrics(), LoopMonitor(clock)
         self.gateway = ecs.Gateway(store, clock, ids)
         self.task_loop = ecs.TaskLoop(store, clock, ids)
         self.app = App(
@@ -67,17 +70,18 @@ class ControlPlane:
     async def start_loops(self, group: asyncio.TaskGroup) -> None:
         group.create_task(self.gateway.run(), name="agent gateway")
         group.create_task(self.task_loop.run(), name="task loop")
+        group.create_task(self.monitor.run(), name="loop monitor")
 
     async def _websocket(self, principal: Principal, path: str, query: Mapping[str, str], socket: Any) -> None:
         await self.gateway.session(principal, query, socket)
 
     def _health(self) -> tuple[int, str, bytes]:
-        if self.store.closed:
+        if not self.store.writable:
             return 503, "application/json", b'{"status":"writes are closed"}\n'
         return 200, "application/json", b'{"status":"ok"}\n'
 
     def _metrics(self) -> tuple[int, str, bytes]:
-        return 200, "text/plain; version=0.0.4", self.metrics.render() + store_metrics(self.store)
+        return 200, "text/plain; version=0.0.4", self.metrics.render() + self.monitor.render() + store_metrics(self.store)
 
 
 def store_metrics(store: Store) -> bytes:
@@ -85,8 +89,8 @@ def store_metrics(store: Store) -> bytes:
     rows = [
         ("homeport_store_version", "gauge", store.version),
         ("homeport_store_durable_version", "gauge", store.durable),
-        ("homeport_store_closed", "gauge", int(store.closed)),
-        *((f"homeport_store_{name}", "counter", value) for name, value in store.counters().items()),
+        ("homeport_store_writable", "gauge", int(store.writable)),
+        *((f"homeport_store_{n}", "counter", v) for n, v in msgspec.structs.asdict(store.counters).items()),
     ]
     return "".join(f"# TYPE {name} {kind}\n{name} {value}\n" for name, kind, value in rows).encode()
 
@@ -112,10 +116,10 @@ async def serve_all(settings: Settings, handed: Secrets) -> None:
     """Opens the store and serves until SIGTERM or SIGINT."""
     clock, ids = SystemClock(), system_ids()
     vault = keys.Vault(keys.load_master(str(settings.master_key)))
-    store = open_sqlite(settings.database, TABLES, clock)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    fatal: asyncio.Future[Exception] = loop.create_future()
+    store = Store(SqliteJournal(settings.database), TABLES, clock, fatal=fatal.set_result)
     await store.open()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
@@ -127,7 +131,7 @@ async def serve_all(settings: Settings, handed: Secrets) -> None:
         settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with asyncio.TaskGroup() as group:
             await plane.start_loops(group)
-            group.create_task(_until_fatal(store), name="journal watch")
+            group.create_task(_until(fatal), name="journal watch")
             await serve.serve(
                 plane.app,
                 host=settings.host,
@@ -148,9 +152,9 @@ class _Stopped(Exception):
     """Ends the task group in good order."""
 
 
-async def _until_fatal(store: Store) -> None:
+async def _until(fatal: asyncio.Future[Exception]) -> None:
     """A journal whose state is unknown ends the process: only a reload tells what is durable."""
-    raise await store.fatal()
+    raise await fatal
 
 
 def run(settings: Settings, handed: Secrets) -> int:

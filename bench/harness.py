@@ -1,0 +1,139 @@
+"""A Homeport and a Docker on one machine, started through their public tools, and clocks that both share.
+
+"Process alive" is the moment that the task's own first process writes down (``date +%s.%N`` to its output): the same
+program, image and clock on both sides.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+IMAGE = "homeport-test:latest"
+ALIVE = ["sh", "-c", "date +%s.%N; exec sleep 600"]
+STATE = os.environ["HOMEPORT_STATE"]
+CACHE = Path(os.environ.get("HOMEPORT_CACHE", "/var/cache/homeport"))
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*argv: str | Path, check: bool = True) -> str:
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True)
+    if check and done.returncode:
+        raise SystemExit(f"{shlex.join(map(str, argv))} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def homeport(*argv: str) -> str:
+    return run(sys.executable, "-m", "homeport", *argv, "--state", STATE)
+
+
+class Cloud:
+    """boto3 clients and the ids that RunTask needs."""
+
+    def __init__(self) -> None:
+        lines = homeport("env").splitlines()
+        self.environment = dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in lines)
+        self.ecs = self.client("ecs")
+        self.ecs.create_cluster(clusterName="bench")
+        self.ecs.register_task_definition(
+            family="alive",
+            networkMode="awsvpc",
+            requiresCompatibilities=["FARGATE"],
+            cpu="256",
+            memory="512",
+            containerDefinitions=[{"name": "app", "image": IMAGE, "entryPoint": ALIVE[:2], "command": ALIVE[2:]}],
+        )
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            region_name=self.environment["AWS_DEFAULT_REGION"],
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=32),
+        )
+
+    def start(self, count: int = 1) -> list[str]:
+        """RunTask as the tutorial calls it: awsvpc, a public address, a security group."""
+        network = {
+            "subnets": [self.environment["ECS_SUBNETS"]],
+            "securityGroups": [self.environment["ECS_SECURITY_GROUP"]],
+            "assignPublicIp": "ENABLED",
+        }
+        answer = self.ecs.run_task(
+            cluster="bench",
+            taskDefinition="alive",
+            launchType="FARGATE",
+            count=count,
+            networkConfiguration={"awsvpcConfiguration": network},
+        )
+        if answer["failures"]:
+            raise SystemExit(f"RunTask failed: {answer['failures']}")
+        return [task["taskArn"] for task in answer["tasks"]]
+
+    def statuses(self, arns: list[str]) -> list[str]:
+        found: list[str] = []
+        for i in range(0, len(arns), 100):
+            found += [t["lastStatus"] for t in self.ecs.describe_tasks(cluster="bench", tasks=arns[i : i + 100])["tasks"]]
+        return found
+
+    def stop(self, arns: Iterable[str]) -> None:
+        arns = list(arns)
+        for arn in arns:
+            self.ecs.stop_task(cluster="bench", task=arn)
+        until(lambda: all(s == "STOPPED" for s in self.statuses(arns)), 60)
+
+
+def until(condition: Callable[[], bool], seconds: float, pause: float = 0.005) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise SystemExit("a benchmark waited too long")
+        time.sleep(pause)
+
+
+def alive_at(task: str) -> float:
+    """The moment at which the task's process wrote that it lives (epoch seconds)."""
+    path = Path(STATE, "agent", "logs", task.rpartition("/")[2], "app", "stdout")
+    until(lambda: path.exists() and path.read_bytes().endswith(b"\n"), 30, 0.001)
+    return float(path.read_text().split()[0])
+
+
+def docker_start() -> str:
+    limits = ("--cpus", "0.25", "--memory", "512m")
+    return run("docker", "run", "-d", *limits, "--entrypoint", "sh", "homeport-test", *ALIVE[1:]).strip()
+
+
+def docker_alive_at(container: str) -> float:
+    until(lambda: bool(run("docker", "logs", container).strip()), 30, 0.01)
+    return float(run("docker", "logs", container).split()[0])
+
+
+def docker_remove(containers: Iterable[str]) -> None:
+    run("docker", "rm", "-f", *containers)
+
+
+def pool(size: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(size)
+
+
+def median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def machine() -> str:
+    model = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    return f"{os.cpu_count()} cores ({model}), Linux {platform.release()}, Python {platform.python_version()}"
