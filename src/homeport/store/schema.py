@@ -1,0 +1,37 @@
+"""The tables of a state file, and the steps from one file schema to the next."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x486F6D65  # "Home": says in the file's header whose file it is
+
+# MIGRATIONS[n] turns a file of schema n into one of schema n + 1; an empty file has schema 0.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE leader (one INTEGER PRIMARY KEY CHECK (one = 1), version BIGINT NOT NULL)",
+        "INSERT INTO leader VALUES (1, 0)",
+        """CREATE TABLE record (
+            account TEXT NOT NULL, region TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+            schema INTEGER NOT NULL, body TEXT NOT NULL,
+            PRIMARY KEY (account, region, kind, id))""",
+        """CREATE TABLE change_log (
+            seq INTEGER PRIMARY KEY, version BIGINT NOT NULL, at DOUBLE PRECISION NOT NULL,
+            account TEXT NOT NULL, region TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+            cause TEXT NOT NULL, old TEXT, new TEXT)""",
+        "CREATE INDEX change_log_key ON change_log (account, region, kind, id)",
+    ),
+)
+
+VERSION = "SELECT version FROM leader"
+LEAD = "UPDATE leader SET version = ? WHERE version = ?"
+RECORDS = """SELECT account, region, kind, id, schema, CAST(body AS BLOB) FROM record
+    ORDER BY account, region, kind, id"""
+PUT = """INSERT INTO record (account, region, kind, id, schema, body) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (account, region, kind, id) DO UPDATE SET schema = excluded.schema, body = excluded.body"""
+DELETE = "DELETE FROM record WHERE account = ? AND region = ? AND kind = ? AND id = ?"
+LOG = """INSERT INTO change_log (version, at, account, region, kind, id, cause, old, new)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+NEWEST_LOGGED = "SELECT max(seq) FROM change_log"
+OLDEST_LOGGED = "SELECT seq, at FROM change_log ORDER BY seq LIMIT ?"
+TRIM = "DELETE FROM change_log WHERE seq <= ?"
+STORY = """SELECT version, at, cause, CAST(old AS BLOB), CAST(new AS BLOB) FROM change_log
+    WHERE account = ? AND region = ? AND kind = ? AND id = ? ORDER BY seq"""
