@@ -23,7 +23,7 @@ Row = tuple[str, str, str, bool]
 
 
 def single(cloud: Cloud, n: int) -> tuple[float, float, float]:
-    """Medians in ms: RunTask → alive, the RunTask call, docker run -d → alive. Taken in turns, so both see one machine."""
+    """Medians in ms: RunTask → alive, the RunTask call, docker run -d → alive; in turns, so that both see one machine."""
     ours, calls, theirs = [], [], []
     for i in track(range(n + 2), "one task at a time", transient=True):
         began = time.time()
@@ -43,7 +43,7 @@ def single(cloud: Cloud, n: int) -> tuple[float, float, float]:
 
 
 def burst(cloud: Cloud, count: int) -> tuple[float, float]:
-    """Seconds until ``count`` tasks are RUNNING by the API, and for as many ``docker run -d`` at the better of 8 and 16."""
+    """Seconds until ``count`` tasks are RUNNING by the API; for as many ``docker run -d``, the better of 8 and 16."""
     began = time.monotonic()
     with harness.pool(5) as pool:
         arns = [arn for answer in pool.map(cloud.start, [10] * (count // 10)) for arn in answer]
@@ -95,7 +95,9 @@ def quantile(url: str, q: float) -> float:
     """A quantile of the loop delay from the histogram at /metrics (the upper bound of its bucket, seconds)."""
     with urllib.request.urlopen(url) as answer:
         text = answer.read().decode()
-    buckets = [(float(b), int(c)) for b, c in re.findall(r'homeport_loop_delay_seconds_bucket{le="([0-9.e-]+)"} (\d+)', text)]
+    buckets = [
+        (float(b), int(c)) for b, c in re.findall(r'homeport_loop_delay_seconds_bucket{le="([0-9.e-]+)"} (\d+)', text)
+    ]
     total = int(re.search(r'le="\+Inf"} (\d+)', text)[1])  # type: ignore[index]
     return next((bound for bound, count in buckets if count >= q * total), float("inf"))
 
@@ -146,7 +148,17 @@ def measure(cloud: Cloud, n: int) -> tuple[list[Row], dict[str, float]]:
         row("resident: agent after these runs", f"{agent} MiB", agent, 80, "MiB"),
         row("loop delay p99, 100,000 stored tasks", f"≤ {delay:.0f} ms", delay, 50, "ms"),
     ]
-    names = ("alive_ms", "docker_ms", "burst_s", "docker_burst_s", "call_ms", "start_s", "resident_mib", "agent_mib", "delay_ms")
+    names = (
+        "alive_ms",
+        "docker_ms",
+        "burst_s",
+        "docker_burst_s",
+        "call_ms",
+        "start_s",
+        "resident_mib",
+        "agent_mib",
+        "delay_ms",
+    )
     return rows, dict(zip(names, (alive, docker, ours, theirs, call, start, resident, agent, delay), strict=True))
 
 

@@ -87,7 +87,9 @@ class Cloud:
     def statuses(self, arns: list[str]) -> list[str]:
         found: list[str] = []
         for i in range(0, len(arns), 100):
-            found += [t["lastStatus"] for t in self.ecs.describe_tasks(cluster="bench", tasks=arns[i : i + 100])["tasks"]]
+            found += [
+                t["lastStatus"] for t in self.ecs.describe_tasks(cluster="bench", tasks=arns[i : i + 100])["tasks"]
+            ]
         return found
 
     def stop(self, arns: Iterable[str]) -> None:
@@ -135,5 +137,12 @@ def median(values: Iterable[float]) -> float:
 
 
 def machine() -> str:
-    model = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        "?",
+    )
     return f"{os.cpu_count()} cores ({model}), Linux {platform.release()}, Python {platform.python_version()}"

@@ -31,9 +31,13 @@ class Homeport:
 
     def command(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs ``homeport ARGV --state STATE``."""
-        done = subprocess.run([*PROGRAM, *argv, "--state", str(self.state)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [*PROGRAM, *argv, "--state", str(self.state)], capture_output=True, text=True, timeout=120
+        )
         if check and done.returncode:
-            raise AssertionError(f"homeport {shlex.join(argv)} exited with {done.returncode}:\n{done.stdout}{done.stderr}{self.tails()}")
+            raise AssertionError(
+                f"homeport {shlex.join(argv)} exited with {done.returncode}:\n{done.stdout}{done.stderr}{self.tails()}"
+            )
         return done
 
     def up(self, *flags: str) -> None:

@@ -78,7 +78,9 @@ def load(state: str | None) -> Settings:
     try:
         return msgspec.json.decode((folder / CONFIG_FILE).read_bytes(), type=Settings)
     except FileNotFoundError:
-        raise ConfigError(f"No Homeport has been started in {folder}. Start one with: homeport up --state {folder}") from None
+        raise ConfigError(
+            f"No Homeport has been started in {folder}. Start one with: homeport up --state {folder}"
+        ) from None
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"{folder / CONFIG_FILE} can't be read: {error}") from error
 

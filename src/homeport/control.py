@@ -61,7 +61,10 @@ class ControlApp:
             status, answer = 400, {"message": str(error)}
         except Exception:
             log.exception("control request failed", extra={"path": scope["path"]})
-            status, answer = 500, {"message": f"The control plane failed; see {self.settings.path('logs', 'server.log')}."}
+            status, answer = (
+                500,
+                {"message": f"The control plane failed; see {self.settings.path('logs', 'server.log')}."},
+            )
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": msgspec.json.encode(answer)})

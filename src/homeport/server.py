@@ -81,7 +81,11 @@ class ControlPlane:
         return 200, "application/json", b'{"status":"ok"}\n'
 
     def _metrics(self) -> tuple[int, str, bytes]:
-        return 200, "text/plain; version=0.0.4", self.metrics.render() + self.monitor.render() + store_metrics(self.store)
+        return (
+            200,
+            "text/plain; version=0.0.4",
+            self.metrics.render() + self.monitor.render() + store_metrics(self.store),
+        )
 
 
 def store_metrics(store: Store) -> bytes:

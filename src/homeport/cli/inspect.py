@@ -37,7 +37,9 @@ def status(*, state: State = None, as_json: Json = False) -> None:
     table(("NODE", "CONNECTED", "CPU USED", "MEMORY USED", "OVERCOMMIT", "TASKS"), [_node(n) for n in answer["nodes"]])
     if answer["pulls"]:
         table(("PULLING", "DONE"), [(p["image"], _share(p)) for p in answer["pulls"]])
-    table(("TASK", "CLUSTER", "STATUS", "DEFINITION", "ADDRESS", "PUBLIC", "SINCE"), [_task(t) for t in answer["tasks"]])
+    table(
+        ("TASK", "CLUSTER", "STATUS", "DEFINITION", "ADDRESS", "PUBLIC", "SINCE"), [_task(t) for t in answer["tasks"]]
+    )
 
 
 def _node(node: dict[str, Any]) -> tuple[str, ...]:
@@ -89,7 +91,9 @@ def logs(
     folder = _task_folder(settings, task.rpartition("/")[2])
     names = [container] if container else sorted(p.name for p in folder.iterdir())
     if container and not (folder / container).is_dir():
-        raise CommandError(f"The task has no container {container!r}; it has: {', '.join(sorted(p.name for p in folder.iterdir()))}.")
+        raise CommandError(
+            f"The task has no container {container!r}; it has: {', '.join(sorted(p.name for p in folder.iterdir()))}."
+        )
     colour = sys.stdout.isatty()
     try:
         for name, stream, line in files.read(folder, names, follow=follow):
@@ -105,7 +109,9 @@ def _task_folder(settings: Settings, start: str) -> Path:
     root = settings.path("agent", "logs")
     found = sorted(root.glob(f"{start}*")) if start and start.isalnum() else []
     if len(found) != 1:
-        raise CommandError(f"{len(found) or 'No'} task{'s' * (len(found) > 1)} with logs on this machine start with {start!r}.")
+        raise CommandError(
+            f"{len(found) or 'No'} task{'s' * (len(found) > 1)} with logs on this machine start with {start!r}."
+        )
     return found[0]
 
 

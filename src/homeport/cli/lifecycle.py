@@ -30,14 +30,20 @@ def up(
     port: Annotated[int | None, Parameter(help="Port of the API (default 4566).")] = None,
     host: Annotated[str | None, Parameter(help="Address of the API (default 127.0.0.1).")] = None,
     state: State = None,
-    detach: Annotated[bool, Parameter(help="Return when the API answers and the node is registered.", negative="")] = False,
+    detach: Annotated[
+        bool, Parameter(help="Return when the API answers and the node is registered.", negative="")
+    ] = False,
     access_key: Annotated[str | None, Parameter(help="Access key id of the account's root key.")] = None,
     secret_key: Annotated[str | None, Parameter(help="Its secret; both or neither.")] = None,
     account_id: Annotated[str | None, Parameter(help="Account id (default 123456789012).")] = None,
     region: Annotated[str | None, Parameter(help="Region that `homeport env` names (default us-east-1).")] = None,
-    public_pool: Annotated[str | None, Parameter(help="CIDR of public addresses (default: a free part of 198.18.0.0/15).")] = None,
+    public_pool: Annotated[
+        str | None, Parameter(help="CIDR of public addresses (default: a free part of 198.18.0.0/15).")
+    ] = None,
     ephemeral: Annotated[bool | None, Parameter(help="For tests: allows `homeport reset`.", negative="")] = None,
-    containerd: Annotated[str | None, Parameter(help="Socket of a running containerd to use instead of an own one.")] = None,
+    containerd: Annotated[
+        str | None, Parameter(help="Socket of a running containerd to use instead of an own one.")
+    ] = None,
 ) -> None:
     """Start Homeport: the control plane and one Fargate node on this machine."""
     settings = _settings(
@@ -197,7 +203,9 @@ def reset(*, state: State = None) -> None:
     """Back to a fresh account (only for a Homeport started with `up --ephemeral`)."""
     settings = config.load(state)
     if not settings.ephemeral:
-        raise CommandError("This Homeport keeps its state. Only one that was started with `up --ephemeral` can be reset.")
+        raise CommandError(
+            "This Homeport keeps its state. Only one that was started with `up --ephemeral` can be reset."
+        )
     with _spinner("Resetting"):
         control.ask(settings, "/reset", method="POST", timeout=STOP_SECONDS + 10, seconds=str(STOP_SECONDS))
     console().print("The account is fresh again.")

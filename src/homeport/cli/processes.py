@@ -62,7 +62,7 @@ def agent(
     overcommit: Annotated[float | None, Parameter(help="Processor overcommitment (default 16).")] = None,
     state: State = None,
 ) -> None:
-    """Run this machine's agent in the foreground. Its access key comes in HOMEPORT_ACCESS_KEY and HOMEPORT_SECRET_KEY."""
+    """Run this machine's agent in the foreground, with the key in HOMEPORT_ACCESS_KEY and HOMEPORT_SECRET_KEY."""
     from homeport.agent import main
 
     settings = config.load(state)
