@@ -43,14 +43,22 @@ class Tokens:
 
 
 def page(
-    items: Iterable[T], key: Callable[[T], str], limit: int, token: str | None, tokens: Tokens, context: str
+    items: Iterable[T],
+    key: Callable[[T], str],
+    limit: int,
+    token: str | None,
+    tokens: Tokens,
+    context: str,
+    *,
+    descending: bool = False,
 ) -> tuple[list[T], str | None]:
-    """One page of ``items`` (sorted by ``key``) after ``token``, and the next token or None at the end.
+    """One page of ``items`` (sorted by ``key``, or the other way round) after ``token``, and the next token or None at
+    the end.
 
     ``context`` names account, region, operation and every filter. Raises BadToken.
     """
     after = tokens.decode(context, token) if token else None
-    rest = (i for i in items if after is None or key(i) > after)
+    rest = (i for i in items if after is None or (key(i) < after if descending else key(i) > after))
     chunk = list(islice(rest, limit + 1))
     if len(chunk) <= limit:
         return chunk, None
