@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from homeport.core import arn
 from homeport.core.errors import AwsError
 from homeport.services.ecs import names
 from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
+from homeport.services.ecs.model.instance import INSTANCES
+from homeport.services.ecs.model.task import TASKS, TaskStatus
 from homeport.store import View
 
 DEFAULT = "default"  # the cluster that is meant where none is named
@@ -15,13 +19,19 @@ KEPT_SECONDS = 3600.0  # how long a deleted cluster can still be described
 
 
 class ClusterCounts(msgspec.Struct, frozen=True):
-    """What a cluster holds. ``pending`` are tasks on their way to RUNNING, ``ending`` those on their way to STOPPED."""
+    """How much of each a cluster holds. ``pending`` are tasks on their way to RUNNING, ``ending`` those on their way to
+    STOPPED; stopped ones don't count."""
 
     instances: int = 0
     running: int = 0
     pending: int = 0
     ending: int = 0
     services: int = 0
+
+
+_PENDING = (TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING)
+_ENDING = (TaskStatus.DEACTIVATING, TaskStatus.STOPPING, TaskStatus.DEPROVISIONING)
+_REGISTERED = ("ACTIVE", "DRAINING")  # container instances that belong to the cluster still
 
 
 def cluster_arn(scope: tuple[str, str], name: str) -> str:
@@ -57,3 +67,27 @@ def find_active(view: View, scope: tuple[str, str], name_or_arn: str | None) -> 
 def expired(cluster: Cluster, now: float) -> bool:
     """Whether it was deleted so long ago that it is forgotten."""
     return cluster.deleted_at is not None and now - cluster.deleted_at >= KEPT_SECONDS
+
+
+def counts(view: View, scope: tuple[str, str], arn: str) -> ClusterCounts:
+    """What the cluster holds, by the indexes alone."""
+
+    def tasks(*statuses: TaskStatus) -> int:
+        return sum(view.count(TASKS, scope, "cluster_status", (arn, status.name)) for status in statuses)
+
+    return ClusterCounts(
+        instances=sum(view.count(INSTANCES, scope, "cluster_status", (arn, status)) for status in _REGISTERED),
+        running=tasks(TaskStatus.RUNNING),
+        pending=tasks(*_PENDING),
+        ending=tasks(*_ENDING),
+    )
+
+
+def launch_types(view: View, scope: tuple[str, str], arn: str) -> tuple[Counter[str], Counter[str]]:
+    """How many tasks of each launch type run, and how many are pending. Reads each of those tasks."""
+
+    def tasks(*statuses: TaskStatus) -> Counter[str]:
+        found = (view.find(TASKS, scope, "cluster_status", (arn, status.name)) for status in statuses)
+        return Counter(task.launch_type for some in found for task in some)
+
+    return tasks(TaskStatus.RUNNING), tasks(*_PENDING)

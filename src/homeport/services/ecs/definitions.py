@@ -14,8 +14,8 @@ from homeport.services.ecs.registration.sizes import fargate_size_error
 from homeport.store import View
 
 __all__ = [
+    "arn_of",
     "containers",
-    "definition_arn",
     "fargate_size_error",
     "find",
     "lookup",
@@ -29,9 +29,10 @@ __all__ = [
 _REVISION = re.compile(r"[0-9]{1,10}")
 
 
-def definition_arn(scope: tuple[str, str], family: str, revision: int) -> str:
+def arn_of(scope: tuple[str, str], name: str) -> str:
+    """The ARN of ``family:revision`` (or of all revisions: ``family:*``)."""
     account, region = scope
-    return arn.arn("ecs", region, account, f"task-definition/{family}:{revision}")
+    return arn.arn("ecs", region, account, f"task-definition/{name}")
 
 
 def lookup(view: View, scope: tuple[str, str], text: str) -> TaskDefinition | None:

@@ -1,0 +1,89 @@
+"""What CreateCluster accepts. Pure.
+
+Recorded texts of ECS where there are any; the others are worded in their manner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from homeport.core.errors import AwsError, invalid_parameter
+from homeport.services.ecs import names
+
+INSIGHTS = "containerInsights"
+INSIGHTS_VALUES = ("enabled", "disabled", "enhanced")
+FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
+MAX_STRATEGY = 20  # items of a capacity provider strategy
+MAX_PROVIDERS = 20  # capacity providers of a cluster
+
+
+def check_name(name: str) -> None:
+    if not names.is_cluster_name(name):
+        raise invalid_parameter("Cluster name contains invalid characters.")
+
+
+def settings(asked: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The cluster's settings, the default of those that aren't asked for included."""
+    chosen = {INSIGHTS: "disabled"}
+    for setting in asked:
+        name, value = setting.get("name"), setting.get("value")
+        if name != INSIGHTS:
+            raise invalid_parameter(f"{name} should be one of [{INSIGHTS}]")
+        if value not in INSIGHTS_VALUES:
+            raise invalid_parameter(f"{value} should be one of [{','.join(INSIGHTS_VALUES)}]")
+        chosen[INSIGHTS] = value
+    return chosen
+
+
+def check_configuration(configuration: dict[str, Any] | None) -> None:
+    execute = (configuration or {}).get("executeCommandConfiguration") or {}
+    overridden = execute.get("logging") == "OVERRIDE"
+    if overridden and not execute.get("logConfiguration"):
+        raise invalid_parameter("A logConfiguration must be specified when logging is OVERRIDE.")
+    if not overridden and execute.get("logConfiguration"):
+        raise invalid_parameter("A logConfiguration can only be specified when logging is OVERRIDE.")
+
+
+def check_providers(providers: Sequence[str], strategy: Sequence[dict[str, Any]]) -> None:
+    """Capacity providers of a new cluster and its default strategy over them."""
+    if len(providers) > MAX_PROVIDERS:
+        raise AwsError("LimitExceededException", f"A cluster can have at most {MAX_PROVIDERS} capacity providers.")
+    for provider in providers:
+        if provider not in FARGATE_PROVIDERS:
+            raise invalid_parameter(
+                f"The specified capacity provider '{provider}' was not found. Specify a valid name or ARN and try "
+                "again."
+            )
+    if len(set(providers)) != len(providers):
+        raise invalid_parameter("The specified capacity providers contain a duplicate.")
+    for item in strategy:
+        if item["capacityProvider"] not in providers:
+            raise invalid_parameter(
+                "The specified capacity provider strategy cannot contain a capacity provider that is not associated "
+                "with the cluster. Associate the capacity provider with the cluster and try again."
+            )
+    check_strategy(strategy)
+
+
+def check_strategy(strategy: Sequence[dict[str, Any]]) -> None:
+    """A capacity provider strategy in itself: its size, weights and base."""
+    if len(strategy) > MAX_STRATEGY:
+        raise invalid_parameter(f"A capacity provider strategy can have at most {MAX_STRATEGY} capacity providers.")
+    used = [item["capacityProvider"] for item in strategy]
+    if len(set(used)) != len(used):
+        raise invalid_parameter("The specified capacity provider strategy contains a duplicate capacity provider.")
+    if sum(bool(item.get("base")) for item in strategy) > 1:
+        raise invalid_parameter(
+            "There are multiple capacity providers in the specified capacity provider strategy with a base value "
+            "defined"
+        )
+    if len(strategy) > 1 and not any(item.get("weight") for item in strategy):
+        raise invalid_parameter(
+            "There are no capacity providers in the capacity provider strategy with a weight value greater than zero"
+        )
+
+
+def strategy_items(strategy: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The strategy with its defaults written out."""
+    return tuple({"weight": 0, "base": 0, **item} for item in strategy)
