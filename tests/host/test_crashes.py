@@ -1,0 +1,173 @@
+"""kill -9 of everything that can be killed: containers run on, the API tells the same story, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.tasks import WEB, Tasks, until
+
+pytestmark = pytest.mark.host
+
+
+def processes(homeport: Any, command: str) -> list[int]:
+    """Ids of this Homeport's processes that run ``command`` (``server``, ``agent``, ``containerd``)."""
+    found = []
+    for entry in filter(lambda p: p.name.isdigit(), Path("/proc").iterdir()):
+        try:
+            argv = (entry / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if Path(argv[0]).name == "setpriv" or not any(str(homeport.state) in a for a in argv):
+            continue
+        if command in argv or Path(argv[0]).name == command:
+            found.append(int(entry.name))
+    return found
+
+
+def kill(homeport: Any, *commands: str) -> None:
+    for command in commands:
+        found = processes(homeport, command)
+        assert found, f"no {command} runs"
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+
+
+def page(address: str) -> str:
+    with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def ready(homeport: Any) -> dict[str, Any]:
+    """``homeport status`` once the control plane answers and its node is connected."""
+    import json
+
+    def look() -> Any:
+        done = homeport.command("status", "--json", check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    seen: dict[str, Any] = until(look, lambda s: s and s["nodes"] and all(n["connected"] for n in s["nodes"]), 40)
+    return seen
+
+
+@pytest.mark.feature("kill -9 of control plane, agent or containerd: tasks run on, with the same addresses")
+@pytest.mark.parametrize(
+    "victims", [("server",), ("agent",), ("server", "agent"), ("containerd",), ("containerd", "agent")]
+)
+def test_a_running_task_survives(own_homeport: Callable[..., Any], victims: tuple[str, ...]) -> None:
+    homeport = own_homeport()
+    tasks = Tasks(homeport)
+    arn = tasks.run(
+        "mkdir -p /tmp/www; cat /proc/sys/kernel/random/uuid > /tmp/www/index.html; exec httpd -f -p 80 -h /tmp/www"
+    )
+    before = tasks.wait(arn, "RUNNING")
+    private, public = tasks.address(before)
+    first = until(lambda: _try(page, public), bool)
+    kill(homeport, *victims)
+    assert page(public) == first, "the container answers while its keepers are dead"
+    ready(homeport)
+    after = tasks.describe(arn)
+    assert after["lastStatus"] == "RUNNING"
+    assert after["startedAt"] == before["startedAt"]
+    assert tasks.address(after) == (private, public)
+    assert page(public) == first, "the same process, not a new one"
+    stopped = tasks.stop(arn)
+    assert stopped["stopCode"] == "UserInitiated"
+    another = tasks.run(WEB)
+    tasks.wait(another, "RUNNING")
+
+
+def _try(look: Callable[[str], str], address: str) -> str | None:
+    try:
+        return look(address)
+    except OSError:
+        return None
+
+
+def test_what_stopped_while_the_agent_was_dead_is_reported_with_its_exit_code(own_homeport: Callable[..., Any]) -> None:
+    homeport = own_homeport()
+    tasks = Tasks(homeport)
+    arn = tasks.run("until [ -e /tmp/end ]; do sleep 0.05; done; exit 7")
+    tasks.wait(arn, "RUNNING")
+    supervisor = processes(homeport, "supervise")
+    os.kill(supervisor[0], signal.SIGSTOP)  # nobody brings the agent back yet
+    try:
+        kill(homeport, "agent")
+        inner = _task_pid(arn)
+        Path(f"/proc/{inner}/root/tmp/end").touch()
+        until(lambda: Path(f"/proc/{inner}").exists(), lambda alive: not alive)
+    finally:
+        os.kill(supervisor[0], signal.SIGCONT)
+    task = tasks.wait(arn, "STOPPED")
+    assert task["containers"][0]["exitCode"] == 7
+    assert task["stopCode"] == "EssentialContainerExited"
+
+
+def _task_pid(arn: str) -> int:
+    """The process of the task's one container, found by its cgroup."""
+    name = arn.rpartition("/")[2]
+    for entry in filter(lambda p: p.name.isdigit(), Path("/proc").iterdir()):
+        try:
+            if name in (entry / "cgroup").read_text():
+                return int(entry.name)
+        except OSError:
+            continue
+    raise AssertionError(f"no process runs in a cgroup of {name}")
+
+
+def test_restart_keeps_tasks_running(own_homeport: Callable[..., Any]) -> None:
+    homeport = own_homeport()
+    tasks = Tasks(homeport)
+    arn = tasks.run(WEB)
+    task = tasks.wait(arn, "RUNNING")
+    pid = _task_pid(arn)
+    homeport.command("restart")
+    assert tasks.describe(arn)["lastStatus"] == "RUNNING"
+    assert _task_pid(arn) == pid
+    assert tasks.address(tasks.describe(arn)) == tasks.address(task)
+
+
+def test_down_keeps_tasks_on_demand_and_up_adopts_them(own_homeport: Callable[..., Any]) -> None:
+    homeport = own_homeport()
+    tasks = Tasks(homeport)
+    arn = tasks.run(WEB)
+    task = tasks.wait(arn, "RUNNING")
+    _, public = tasks.address(task)
+    homeport.down("--keep-tasks")
+    until(lambda: _try(page, public), lambda p: p is not None)
+    homeport.up()
+    assert Tasks(homeport).describe(arn)["startedAt"] == task["startedAt"]
+    assert Tasks(homeport).describe(arn)["lastStatus"] == "RUNNING"
+
+
+def test_reset_is_for_ephemeral_ones_only(own_homeport: Callable[..., Any]) -> None:
+    kept = own_homeport(image=None)
+    assert "--ephemeral" in kept.command("reset", check=False).stderr
+    fresh = own_homeport("--ephemeral")
+    tasks = Tasks(fresh)
+    arn = tasks.run(WEB)
+    tasks.wait(arn, "RUNNING")
+    fresh.command("reset")
+    assert tasks.ecs.list_clusters()["clusterArns"] == []
+    assert tasks.ecs.list_task_definition_families()["families"] == []
+    with pytest.raises(AssertionError, match="no process"):
+        _task_pid(arn)
+
+
+def test_a_backup_is_what_was_there(own_homeport: Callable[..., Any], tmp_path: Path) -> None:
+    homeport = own_homeport(image=None)
+    ecs = homeport.client("ecs")
+    ecs.create_cluster(clusterName="before")
+    homeport.command("backup", str(tmp_path / "copy"))
+    ecs.create_cluster(clusterName="after")
+    assert "homeport down" in homeport.command("restore", str(tmp_path / "copy"), check=False).stderr
+    homeport.down()
+    homeport.command("restore", str(tmp_path / "copy"))
+    homeport.up()
+    assert [arn.rpartition("/")[2] for arn in homeport.client("ecs").list_clusters()["clusterArns"]] == ["before"]
