@@ -25,10 +25,6 @@ def groups(tasks: Tasks) -> Iterator[tuple[str, str]]:
         for name in ("servers", "clients")
     ]
     yield made[0], made[1]
-    tasks.ec2.revoke_security_group_ingress(
-        GroupId=made[0],
-        IpPermissions=tasks.ec2.describe_security_groups(GroupIds=[made[0]])["SecurityGroups"][0]["IpPermissions"],
-    ) if tasks.ec2.describe_security_groups(GroupIds=[made[0]])["SecurityGroups"][0]["IpPermissions"] else None
     for group in made:
         tasks.ec2.delete_security_group(GroupId=group)
 

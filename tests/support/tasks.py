@@ -19,9 +19,8 @@ class Tasks:
 
     def run(self, script: str, *, groups: list[str] | None = None, public: bool = True, **container: Any) -> str:
         """RunTask of one container with ``sh -c SCRIPT``; its ARN."""
-        return self.start(
-            [{"name": "app", "entryPoint": ["sh", "-c"], "command": [script], **container}], groups, public
-        )
+        shell = {"name": "app", "entryPoint": ["sh", "-c"], "command": [script]}
+        return self.start([shell | container], groups, public)
 
     def start(
         self, containers: list[dict[str, Any]], groups: list[str] | None = None, public: bool = True, **definition: Any
