@@ -58,7 +58,9 @@ def check(
         if group is None:
             raise _not_retrieved("security group", id, errors.no_group(id))
         if group.vpc_id != vpc_id:
-            raise invalid_parameter("Security groups and subnets must belong to the same VPC.")
+            raise invalid_parameter(
+                f"Security group {id} does not appear to belong to the same VPC as the input subnets."
+            )
     if not chosen:
         chosen = tuple(group.id for group in view.find(GROUPS, scope, "name", (vpc_id, "default")))
     return vpc_id, chosen

@@ -32,12 +32,20 @@ def no_group_named(name: str, vpc_id: str) -> AwsError:
     return AwsError("InvalidGroup.NotFound", f"The security group '{name}' does not exist in default VPC '{vpc_id}'")
 
 
+def no_prefix_list(id: str) -> AwsError:
+    return AwsError("InvalidPrefixListID.NotFound", f"The prefix list ID '{id}' does not exist")
+
+
+def no_peering(id: str) -> AwsError:
+    return AwsError("InvalidVpcPeeringConnectionID.NotFound", f"The vpcPeeringConnection ID '{id}' does not exist")
+
+
 def no_rule(*ids: str) -> AwsError:
     return _missing("InvalidSecurityGroupRuleId.NotFound", "security group rule ID", "security group rule IDs", ids)
 
 
-def bad_value(text: str) -> AwsError:
-    return AwsError("InvalidParameterValue", text)
+def bad_value(text: str, code: str = "InvalidParameterValue") -> AwsError:
+    return AwsError(code, text)
 
 
 def bad_combination(text: str) -> AwsError:

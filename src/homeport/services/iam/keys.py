@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 from collections.abc import Callable
 
 from homeport.aws.operations import Credential, Principal
@@ -12,18 +13,23 @@ from homeport.services.iam.vault import BadMasterKey, BadSeal, Vault, load_maste
 from homeport.store import Tx, View
 
 __all__ = [
+    "LOCAL_NODE",
     "BadMasterKey",
     "BadSeal",
     "Vault",
     "generate",
     "load_master",
+    "local_node_key",
     "lookup",
+    "new_key",
     "node_keys",
     "put_node",
     "put_root",
     "remove_node",
     "root_key",
 ]
+
+LOCAL_NODE = "local"  # the id of the node on the control plane's own machine
 
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -39,6 +45,17 @@ def generate(bits: Callable[[int], int]) -> tuple[str, str]:
     for shift in range(0, 240, 6):
         secret += _BASE64[number >> shift & 63]
     return "AKIA" + key, secret
+
+
+def new_key() -> tuple[str, str]:
+    """A fresh (access key id, secret) from the system's randomness."""
+    return generate(secrets.randbits)
+
+
+def local_node_key(vault: Vault) -> tuple[str, str]:
+    """(access key id, secret) of the node that ``homeport up`` runs beside the control plane. Derived from the master
+    key, so that both processes know it without handing it over."""
+    return generate(lambda bits: int.from_bytes(vault.derive(f"node/{LOCAL_NODE}/{bits}")) >> (256 - bits))
 
 
 def put_root(tx: Tx, vault: Vault, account: str, access_key: str, secret: str, now: float) -> None:
@@ -67,9 +84,9 @@ def put_node(
             raise ValueError(f"a node's key needs an account: there are {len(roots)} root keys")
         account = roots[0].account
     existing = tx.get(ACCESS_KEYS, GLOBAL, access_key)
-    if existing is not None and (existing.account != account or existing.node != node):
+    if existing is not None and existing.node != node:
         raise ValueError(f"access key {access_key} is in use already")
-    if existing is None or not _opens_to(vault, existing, secret):
+    if existing is None or existing.account != account or not _opens_to(vault, existing, secret):
         key = AccessKey(
             id=access_key,
             account=account,
