@@ -1,0 +1,161 @@
+"""The hub namespace and its link to the root namespace: what internet gateway and NAT gateway are to AWS's VPCs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from homeport.agent.network import forwarding, netlink, netns, nft
+from homeport.agent.network.layout import (
+    HUB_ROOT_LINK,
+    ROUTER_ADDRESSES,
+    TABLE,
+    UPLINK,
+    Names,
+    Pool,
+    hub_link,
+    router_address,
+)
+from homeport.agent.network.netlink import Netlink
+
+# A namespace takes the host's own values over; these must not depend on them. ip_forward resets others: it is first.
+FORWARDING_SYSCTLS = {
+    "ipv4/ip_forward": "1",
+    **{
+        f"ipv4/conf/{which}/{key}": value
+        for which in ("all", "default")
+        for key, value in {"rp_filter": "0", "send_redirects": "0", "accept_redirects": "0", "arp_ignore": "0"}.items()
+    },
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv6/conf/default/disable_ipv6": "1",
+}
+
+
+class Hub:
+    """For the one thread that works on namespaces; that thread is at home in the root namespace."""
+
+    def __init__(self, names: Names, pool: Pool) -> None:
+        self._names, self._pool = names, pool
+        self.namespace = netns.adopt(names.hub)
+        with netns.inside(self.namespace):
+            self._netlink = Netlink()
+
+    def close(self) -> None:
+        self._netlink.close()
+        os.close(self.namespace)
+
+    def build(self) -> None:
+        """Makes or completes the hub, its link and the root namespace's part. May be repeated."""
+        with netns.inside(self.namespace):
+            netns.set_sysctls(FORWARDING_SYSCTLS)
+        root = Netlink()
+        try:
+            self._link(root)
+        finally:
+            root.close()
+        with netns.inside(self.namespace):
+            nft.run_once(hub_script(self._pool))
+        nft.run_once(root_script(self._names, self._pool))
+        forwarding.forward_on()
+        forwarding.admit(self._names)
+
+    def _link(self, root: Netlink) -> None:
+        name, pool = self._names.root_link, self._pool
+        if root.index(name) is None:
+            root.run(netlink.veth(name, HUB_ROOT_LINK, self.namespace))
+        netns.set_sysctls({f"ipv6/conf/{name}/disable_ipv6": "1"})
+        outer, inner = root.expect(name), self._netlink.expect(HUB_ROOT_LINK)
+        self._netlink.run(
+            netlink.link_up(1),
+            netlink.address(inner, pool.hub),
+            netlink.link_up(inner),
+        )
+        root.run(
+            netlink.address(outer, pool.host),
+            netlink.link_up(outer),
+            netlink.route(pool.cidr, outer, via=pool.hub, source=pool.host),
+        )
+        self._netlink.run(
+            netlink.route(f"{pool.host}/32", inner),
+            netlink.route("0.0.0.0/0", inner, via=pool.host),
+            netlink.blackhole(pool.cidr),
+        )
+
+    def connect(self, router: int, router_netlink: Netlink, index: int, vpc_cidr: str) -> None:
+        """Links a router (its namespace, its socket) to the hub; the VPC's range ends here. May be repeated."""
+        if self._netlink.index(hub_link(index)) is None:
+            router_netlink.delete_link(UPLINK)
+            self._netlink.run(netlink.veth(hub_link(index), UPLINK, router))
+        outer, inner = self._netlink.expect(hub_link(index)), router_netlink.expect(UPLINK)
+        own = router_address(index)
+        router_netlink.run(netlink.address(inner, own), netlink.link_up(inner))
+        self._netlink.run(
+            netlink.link_up(outer),
+            netlink.route(f"{own}/32", outer),
+            netlink.blackhole(vpc_cidr),
+        )
+        router_netlink.run(netlink.route("0.0.0.0/0", inner, via=self._pool.hub))
+
+    def publish(self, address: str, index: int) -> None:
+        """Leads a public address to router ``index``."""
+        link = self._netlink.expect(hub_link(index))
+        self._netlink.run(netlink.route(f"{address}/32", link, via=router_address(index)))
+
+    def withdraw(self, address: str, index: int) -> None:
+        link = self._netlink.index(hub_link(index))
+        if link is not None:
+            self._netlink.run(netlink.no_route(f"{address}/32", link))
+
+
+def hub_script(pool: Pool) -> str:
+    """The hub's table: routers' own addresses leave as the pool's last one, and nobody talks to the hub itself."""
+    return f"""
+add table ip {TABLE}
+delete table ip {TABLE}
+table ip {TABLE} {{
+  chain outward {{
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr {ROUTER_ADDRESSES} snat to {pool.hub}
+  }}
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    ct state established,related accept
+  }}
+}}
+"""
+
+
+def root_script(names: Names, pool: Pool) -> str:
+    """The agent's own table in the root namespace. ``guard`` comes before any port of the host is published elsewhere
+    (Docker's DNAT): a task reaches none of the host's own addresses, while the host's connections to tasks go on."""
+    link = names.root_link
+    return f"""
+add table ip {names.root_table}
+delete table ip {names.root_table}
+table ip {names.root_table} {{
+  chain guard {{
+    type filter hook prerouting priority mangle; policy accept;
+    iifname != "{link}" accept
+    ip saddr != {pool.cidr} drop
+    ct state established,related accept
+    fib daddr type {{ local, broadcast, multicast }} drop
+  }}
+  chain outward {{
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr {pool.cidr} oifname != "{link}" masquerade
+  }}
+}}
+"""
+
+
+def remove(names: Names) -> None:
+    """Removes the hub and all of the agent's in the root namespace. For a thread that is at home there."""
+    root = Netlink()
+    try:
+        root.delete_link(names.root_link)
+    finally:
+        root.close()
+    netns.remove(names.hub)
+    with suppress(FileNotFoundError):  # no nft on the machine: no table either
+        nft.run_once(f"add table ip {names.root_table}\ndelete table ip {names.root_table}\n")
+    forwarding.withdraw(names)

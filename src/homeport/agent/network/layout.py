@@ -1,0 +1,132 @@
+"""Names and addresses of an agent's network on its machine. Pure.
+
+::
+
+    root namespace            hub                        router of a VPC             task
+    hp-<instance> ──────── root │ r<n> ───────────── up │ t-<task> ─────────── eth0
+    first address of the pool   last address of the pool  169.254.64.<n>              private address
+
+The hub stands for AWS's internet and NAT gateways: it knows public addresses only. A router knows one VPC: its tasks'
+private addresses and its security groups. The first and the last address of the public pool are the agent's own.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network
+
+import msgspec
+
+NAMESPACES = "/run/netns"  # where iproute2 keeps named namespaces
+HUB_ROOT_LINK = "root"  # in the hub, to the root namespace
+UPLINK = "up"  # in a router, to the hub
+TASK_LINK = "eth0"
+METADATA_ADDRESS = "169.254.170.2"  # the ECS metadata endpoint
+TABLE = "homeport"  # nft table of the hub and of the routers
+ROUTER_ADDRESSES = IPv4Network("169.254.64.0/18")  # link addresses of the routers; clear of 169.254.169.0/24 and .170.2
+MAX_ROUTERS = ROUTER_ADDRESSES.num_addresses - 2
+
+_INSTANCE = re.compile(r"[0-9a-f]{8}")
+_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+class Names(msgspec.Struct, frozen=True):
+    """What is called how. ``instance``: 8 hex digits that tell one Homeport's agent from another on the machine."""
+
+    instance: str
+
+    @property
+    def prefix(self) -> str:
+        """Every namespace of the agent starts so."""
+        return f"hp-{self.instance}-"
+
+    @property
+    def root_link(self) -> str:
+        return f"hp-{self.instance}"
+
+    @property
+    def root_table(self) -> str:
+        return f"homeport_{self.instance}"
+
+    @property
+    def hub(self) -> str:
+        return f"{self.prefix}hub"
+
+    def router(self, vpc_id: str) -> str:
+        return f"{self.prefix}r-{vpc_id}"
+
+    def task(self, task_id: str) -> str:
+        return f"{self.prefix}t-{task_id}"
+
+    def task_of(self, namespace: str) -> str | None:
+        """The task whose namespace this is; None if it's no task's of this agent."""
+        start = f"{self.prefix}t-"
+        return namespace[len(start) :] if namespace.startswith(start) else None
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """The public pool. ``host`` is the root link's address (the host's own connections to tasks come from it), ``hub``
+    the address that tasks without a public one are seen with (a NAT gateway's)."""
+
+    cidr: str
+    host: str
+    hub: str
+
+
+def names(instance: str) -> Names:
+    """Raises ValueError unless ``instance`` is 8 lower-case hex digits."""
+    if not _INSTANCE.fullmatch(instance):
+        raise ValueError(f"not an instance of 8 hex digits: {instance!r}")
+    return Names(instance)
+
+
+def is_root_link(name: str) -> bool:
+    """Whether a link of the root namespace is some agent's."""
+    return name.startswith("hp-") and _INSTANCE.fullmatch(name[3:]) is not None
+
+
+def pool(cidr: str) -> Pool:
+    """Raises ValueError unless ``cidr`` is a network of at least 8 addresses (/29)."""
+    network = IPv4Network(cidr)
+    if network.prefixlen > 29:
+        raise ValueError(f"a public pool needs at least a /29: {cidr}")
+    return Pool(str(network), str(network.network_address), str(network.broadcast_address))
+
+
+def path(namespace: str) -> str:
+    """Path of a named namespace."""
+    return f"{NAMESPACES}/{namespace}"
+
+
+def task_link(task_id: str) -> str:
+    """The router's end of a task's interface, within the kernel's 15 characters."""
+    return f"t-{task_id[:13]}"
+
+
+def hub_link(index: int) -> str:
+    """The hub's end of the link to router ``index``."""
+    return f"r{index}"
+
+
+def router_address(index: int) -> str:
+    """Link address of router ``index`` (1 … MAX_ROUTERS)."""
+    if not 1 <= index <= MAX_ROUTERS:
+        raise ValueError(f"no router address {index}")
+    return str(ROUTER_ADDRESSES.network_address + index)
+
+
+def checked_name(text: str) -> str:
+    """An id that may be part of file, namespace and nft names. Raises ValueError for any other text."""
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"not an id: {text!r}")
+    return text
+
+
+def checked_address(text: str) -> str:
+    """Raises ValueError (AddressValueError) unless a dotted quad."""
+    return str(IPv4Address(text))
+
+
+def checked_cidr(text: str) -> str:
+    """Raises ValueError unless an IPv4 network without host bits."""
+    return str(IPv4Network(text))
