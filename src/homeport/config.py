@@ -85,13 +85,19 @@ def load(state: str | None) -> Settings:
         raise ConfigError(f"{folder / CONFIG_FILE} can't be read: {error}") from error
 
 
+def saved(state: str | None) -> Settings | None:
+    """The saved settings, or None in a new state folder. Raises ConfigError where they can't be read."""
+    return load(state) if (state_folder(state) / CONFIG_FILE).exists() else None
+
+
 def load_or_create(state: str | None, **flags: Any) -> Settings:
     """Saved settings with ``flags`` that aren't None on top, or new ones; makes the state folder (0700)."""
     folder = state_folder(state)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     given = {name: value for name, value in flags.items() if value is not None}
-    if (folder / CONFIG_FILE).exists():
-        settings = msgspec.structs.replace(load(str(folder)), **given)
+    known = saved(str(folder))
+    if known:
+        settings = msgspec.structs.replace(known, **given)
     else:
         settings = Settings(state=str(folder), instance=secrets.token_hex(4), **given)
     if not (len(settings.account_id) == 12 and settings.account_id.isdigit()):

@@ -17,7 +17,7 @@ import msgspec
 
 from homeport.aws import serve
 from homeport.aws.app import App
-from homeport.aws.metrics import Metrics
+from homeport.aws.metrics import RequestMetrics
 from homeport.aws.operations import Call, Operation, Params, Principal, Service
 from homeport.config import Secrets, Settings
 from homeport.control import ControlApp
@@ -29,6 +29,7 @@ from homeport.monitor import LoopMonitor
 from homeport.services import ec2, ecs, iam, sts
 from homeport.services.iam import keys
 from homeport.store import Store, StoreClosed, Tx
+from homeport.store.errors import Fenced, OutcomeUnknown, UnusableFile
 from homeport.store.sql import SqliteJournal
 from homeport.system import SystemClock, system_ids
 
@@ -42,7 +43,7 @@ class ControlPlane:
 
     def __init__(self, store: Store, vault: keys.Vault, clock: Clock, ids: Ids) -> None:
         self.store, self.vault, self.clock, self.ids = store, vault, clock, ids
-        self.metrics, self.monitor = Metrics(), LoopMonitor(clock)
+        self.metrics, self.monitor = RequestMetrics(), LoopMonitor(clock)
         self.gateway = ecs.Gateway(store, clock, ids)
         self.task_loop = ecs.TaskLoop(store, clock, ids)
         self.app = App(
@@ -119,6 +120,8 @@ def home(settings: Settings) -> tuple[str, str]:
 async def serve_all(settings: Settings, handed: Secrets) -> None:
     """Opens the store and serves until SIGTERM or SIGINT."""
     clock, ids = SystemClock(), system_ids()
+    api = serve.bind(settings.host, settings.port)  # first: a port that is taken must not cost a state folder
+    settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     vault = keys.Vault(keys.load_master(str(settings.master_key)))
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     fatal: asyncio.Future[Exception] = loop.create_future()
@@ -131,19 +134,14 @@ async def serve_all(settings: Settings, handed: Secrets) -> None:
         gc.collect()
         gc.freeze()
         plane = ControlPlane(store, vault, clock, ids)
-        control = ControlApp(plane, settings)
-        settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        listeners = [
+            serve.Listener(api, plane.app),
+            serve.Listener(serve.bind_unix(str(settings.control_socket)), ControlApp(plane, settings)),
+        ]
         async with asyncio.TaskGroup() as group:
             await plane.start_loops(group)
             group.create_task(_until(fatal), name="journal watch")
-            await serve.serve(
-                plane.app,
-                host=settings.host,
-                port=settings.port,
-                control=control,
-                control_path=str(settings.control_socket),
-                stop=stop,
-            )
+            await serve.serve(listeners, stop)
             log.info("stopping")
             raise _Stopped
     except* _Stopped:
@@ -165,10 +163,11 @@ def run(settings: Settings, handed: Secrets) -> int:
     """The process. Exit codes: 0 stopped, 1 failed (the supervisor tries again)."""
     import uvloop
 
+    failed = False
     try:
         uvloop.run(serve_all(settings, handed))
-    except* OSError as errors:
+    except* (OSError, UnusableFile, Fenced, OutcomeUnknown) as errors:
+        failed = True
         for error in errors.exceptions:
-            log.error("can't serve: %s", error)
-        return 1
-    return 0
+            log.critical("the control plane ends: %s", error)
+    return int(failed)

@@ -78,10 +78,10 @@ def _settings(state: str | None, **flags: Any) -> Settings:
         raise CommandError("Homeport makes network namespaces and runs containers: run it as root (sudo).")
     if missing := sorted({package for binary, package in REQUIRED.items() if not shutil.which(binary)}):
         raise CommandError(f"These programs are missing: {', '.join(missing)}. Install them with: make setup")
-    settings = config.load_or_create(state, **flags)
+    settings, saved = config.load_or_create(state, **flags), config.saved(state)
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigError("The API has no TLS yet, so it listens on loopback only: --host 127.0.0.1.")
-    if settings.public_pool is None or flags.get("public_pool"):
+    if settings.public_pool is None or saved is None or settings.public_pool != saved.public_pool:
         settings = _with_pool(settings)
     config.save(settings)
     return settings
@@ -91,9 +91,18 @@ def _with_pool(settings: Settings) -> Settings:
     import msgspec
 
     from homeport.agent.network import pool
+    from homeport.agent.network.apply import host_routes
 
-    chosen = pool.choose(settings.public_pool)
-    return msgspec.structs.replace(settings, public_pool=chosen)
+    routes = host_routes()
+    try:
+        if settings.public_pool is None:
+            return msgspec.structs.replace(settings, public_pool=pool.free_slice(routes))
+        taken = pool.overlapping(settings.public_pool, routes)
+    except (LookupError, ValueError) as error:
+        raise ConfigError(f"No public pool: {error}. Name one with --public-pool CIDR.") from error
+    if taken:
+        raise ConfigError(f"--public-pool {settings.public_pool} overlaps this machine's route {taken[0]}.")
+    return settings
 
 
 def _detached(settings: Settings, root: Secrets) -> subprocess.Popen[bytes]:
