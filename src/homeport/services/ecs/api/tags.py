@@ -1,0 +1,92 @@
+"""TagResource, UntagResource, ListTagsForResource."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from homeport.aws.operations import Call, Operation, Params
+from homeport.core import arn
+from homeport.core.errors import AwsError, invalid_parameter
+from homeport.services.ecs import clusters, definitions, tags
+from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
+from homeport.services.ecs.model.definition import DEFINITIONS
+from homeport.services.ecs.model.instance import INSTANCES
+from homeport.services.ecs.model.task import TASKS
+from homeport.store import Table, Tx, View
+
+
+class _Kind(NamedTuple):
+    """A kind of resource that has tags: its table, and how its record is found by ARN."""
+
+    table: Table[Any]
+    find: Callable[[View, tuple[str, str], str], Any]
+
+
+def _by_last_part(table: Table[Any]) -> Callable[[View, tuple[str, str], str], Any]:
+    """For ARNs that end in the record's id."""
+
+    def find(view: View, scope: tuple[str, str], text: str) -> Any:
+        record = view.get(table, scope, text.rpartition("/")[2])
+        return record if record is not None and record.arn == text else None
+
+    return find
+
+
+def _active_cluster(view: View, scope: tuple[str, str], text: str) -> Cluster | None:
+    record = clusters.find(view, scope, text)
+    return record if record is not None and record.status == "ACTIVE" else None
+
+
+_KINDS: dict[str, _Kind] = {
+    "cluster": _Kind(CLUSTERS, _active_cluster),
+    "task-definition": _Kind(DEFINITIONS, definitions.lookup),
+    "task": _Kind(TASKS, _by_last_part(TASKS)),
+    "container-instance": _Kind(INSTANCES, _by_last_part(INSTANCES)),
+}
+
+
+def tag_resource(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
+    """Merges the tags into those that are there."""
+    kind, record = _resource(tx, call, params)
+    merged = tags.merge(record.tags, tags.parse(params["tags"]))
+    tx.put(kind.table, call.scope, msgspec.structs.replace(record, tags=merged))
+    return {}
+
+
+def untag_resource(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
+    kind, record = _resource(tx, call, params)
+    left = tags.remove(record.tags, params["tagKeys"])
+    tx.put(kind.table, call.scope, msgspec.structs.replace(record, tags=left))
+    return {}
+
+
+def list_tags_for_resource(view: View, call: Call, params: Params) -> dict[str, Any]:
+    return {"tags": tags.view(_resource(view, call, params)[1].tags)}
+
+
+def _resource(view: View, call: Call, params: Params) -> tuple[_Kind, Any]:
+    """The record that resourceArn names, and its kind. Raises InvalidParameterException for what isn't an ARN of a
+    resource with tags, ResourceNotFoundException where there is none (any more)."""
+    text = params["resourceArn"]
+    parsed = arn.parse(text)
+    kind = _KINDS.get(parsed.resource.partition("/")[0]) if parsed is not None and parsed.service == "ecs" else None
+    if kind is None:
+        raise invalid_parameter(f"Invalid resource ARN: {text}")
+    record = kind.find(view, call.scope, text) if parsed and parsed.account == call.account else None
+    if record is None:
+        raise AwsError("ResourceNotFoundException", "The specified resource is not found.")
+    return kind, record
+
+
+def _named(call: Call, params: Params) -> list[str]:
+    return [params["resourceArn"]]
+
+
+OPERATIONS: dict[str, Operation] = {
+    "TagResource": Operation(tag_resource, resources=_named),
+    "UntagResource": Operation(untag_resource, resources=_named),
+    "ListTagsForResource": Operation(list_tags_for_resource, write=False, resources=_named),
+}
