@@ -50,8 +50,8 @@ class Guest:
         network = (
             "awsvpcConfiguration={subnets=[$ECS_SUBNETS],securityGroups=[$ECS_SECURITY_GROUP],assignPublicIp=ENABLED}"
         )
-        run = f"aws ecs run-task --cluster vm --task-definition limits --launch-type FARGATE --network-configuration {network}"
-        return str(self.json(run)["tasks"][0]["taskArn"])
+        run = "aws ecs run-task --cluster vm --task-definition limits --launch-type FARGATE"
+        return str(self.json(f"{run} --network-configuration {network}")["tasks"][0]["taskArn"])
 
     def wait(self, arn: str, status: str) -> dict[str, Any]:
         self.sh(f"aws ecs wait tasks-{status.lower()} --cluster vm --tasks {arn}")
