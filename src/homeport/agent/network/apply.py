@@ -26,7 +26,7 @@ from homeport.agentapi import HomeportGroupsMessage, InterfaceSpec
 
 _Result = TypeVar("_Result")
 _FAILURES = (OSError, ValueError, NftError, NftLost, subprocess.SubprocessError)
-_ADMIT_SECONDS = 30.0  # how soon tasks reach the internet again after Docker was started and closed FORWARD
+_KEEP_SECONDS = 10.0  # how soon the root namespace's part is back after a firewall or Docker was started anew
 
 
 class NodeNetwork:
@@ -49,7 +49,7 @@ class NodeNetwork:
             node = _Node(self._names, self._pool, _records(self._state_dir))
             await self._call(node.open)
             self._node = node
-            self._watch = asyncio.create_task(self._admit())
+            self._watch = asyncio.create_task(self._keep(node))
 
     async def close(self) -> None:
         if self._watch:
@@ -91,11 +91,11 @@ class NodeNetwork:
         except _FAILURES as error:
             raise NetworkError(str(error)) from error
 
-    async def _admit(self) -> None:
+    async def _keep(self, node: _Node) -> None:
         while True:
-            await asyncio.sleep(_ADMIT_SECONDS)
-            with suppress(NetworkError):
-                await self._call(forwarding.admit, self._names)
+            await asyncio.sleep(_KEEP_SECONDS)
+            with suppress(NetworkError):  # the next turn tries again
+                await self._call(node.keep)
 
 
 def destroy_all(instance: str, state_dir: Path, root: str | None = None) -> None:
@@ -138,6 +138,10 @@ class _Node:
                 self.detach(task_id)
         for task_id in there - tasks.keys():
             netns.remove(self._names.task(task_id))
+
+    def keep(self) -> None:
+        if self._hub:
+            self._hub.keep()
 
     def close(self) -> None:
         for router in self._routers.values():

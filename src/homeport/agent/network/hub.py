@@ -59,8 +59,20 @@ class Hub:
         forwarding.forward_on()
         forwarding.admit(self._names)
 
+    def keep(self) -> None:
+        """Puts back what others on the machine have undone since: a firewall that flushed all nft tables as it started,
+        a Docker that closed FORWARD."""
+        try:
+            nft.run_once(f"list table ip {self._names.root_table}")
+        except nft.NftError:
+            nft.run_once(root_script(self._names, self._pool))
+        forwarding.forward_on()
+        forwarding.admit(self._names)
+
     def _link(self, root: Netlink) -> None:
         name, pool = self._names.root_link, self._pool
+        if root.index(name) is not None and pool.cidr not in root.routes():
+            root.delete_link(name)  # of another pool than this one
         if root.index(name) is None:
             root.run(netlink.veth(name, HUB_ROOT_LINK, self.namespace))
         netns.set_sysctls({f"ipv6/conf/{name}/disable_ipv6": "1"})

@@ -61,6 +61,8 @@ class Router:
         )
         self._enforce(self.vpc)
         self._hub.connect(self._namespace, self._netlink, self.index, self.vpc.cidr)
+        for interface in self.vpc.interfaces.values():
+            self._publish(interface)
 
     def attach(self, task_id: str, interface: InterfaceSpec) -> str:
         """Makes the task's namespace and interface; returns the namespace's path. What is half-made is the caller's to
@@ -78,8 +80,7 @@ class Router:
         finally:
             os.close(namespace)
         self._enforce(with_interface(self.vpc, task_id, interface))
-        if interface.public_address:
-            self._hub.publish(interface.public_address, self.index)
+        self._publish(interface)
         return path(name)
 
     def regroup(self, task_id: str, interface: InterfaceSpec) -> None:
@@ -104,6 +105,10 @@ class Router:
     def complete(self, task_id: str) -> bool:
         """Whether a task's interface is there."""
         return self._netlink.index(task_link(task_id)) is not None
+
+    def _publish(self, interface: InterfaceSpec) -> None:
+        if interface.public_address:
+            self._hub.publish(interface.public_address, self.index)
 
     def _wire(self, namespace: int, inner: Netlink, task_id: str, interface: InterfaceSpec) -> None:
         if interface.gateway not in self._gateways:
