@@ -47,7 +47,7 @@ class SimLoop(asyncio.SelectorEventLoop):
 
 
 class SimClock:
-    """A ``Clock`` on a SimLoop. ``wall()`` is ``epoch`` at virtual time 0; adding to ``epoch`` is a jump of the clock."""
+    """A ``Clock`` on a SimLoop. ``wall()`` is ``epoch`` at virtual time 0; adding to ``epoch`` is a clock jump."""
 
     def __init__(self, loop: SimLoop, epoch: float = 1_700_000_000.0) -> None:
         self._loop = loop

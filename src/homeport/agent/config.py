@@ -1,0 +1,48 @@
+"""Everything that an agent can be told, and what it found out about its machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``state``: the folder of this Homeport (the agent's own is ``agent`` in it). ``instance``: 8 hex characters that
+    tell apart what several Homeports own on one machine. ``endpoint``: URL of the control plane. ``region``: the one
+    that calls are signed for; a node serves all zones unless ``zone`` restricts it. ``overcommit_*``: how many times
+    its cores and memory a Fargate node advertises. ``retry_most``: seconds between attempts to reach a control plane
+    that stays away (Amazon's agent: 2 minutes)."""
+
+    state: str
+    instance: str
+    endpoint: str
+    access_key: str
+    secret_key: str
+    region: str = "us-east-1"
+    cluster: str = "default"
+    fargate: bool = False
+    zone: str | None = None
+    overcommit_cpu: float = 16
+    overcommit_memory: float = 2
+    public_pool: str = ""
+    containerd: str | None = None
+    retry_most: float = 120.0
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.state, "agent")
+
+    def __repr__(self) -> str:
+        return f"AgentSettings(endpoint={self.endpoint!r}, state={self.state!r}, fargate={self.fargate})"
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine. ``memory`` in MiB; ``architecture`` is ECS's word, x86_64 or arm64; a reboot changes ``boot_id``."""
+
+    cores: int
+    memory: int
+    architecture: str
+    boot_id: str
+    agent_version: str = ""
+    runtime_version: str = ""

@@ -1,0 +1,126 @@
+"""What the control plane is told about a task, as data. Pure.
+
+Reports are the difference between what is known and what was acknowledged, one step forward at a time: a container
+that started and ended before anyone could tell is first reported RUNNING, then STOPPED.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from homeport.agent.plan import Container, Facts, Pull, TaskGoal, TaskSeen, ended, network_gone
+from homeport.agentapi import ContainerReport, TaskReport
+
+_STEPS = ("PENDING", "RUNNING", "STOPPED")
+OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+VANISHED = "ContainerVanishedError: The runtime lost the container; its exit code is unknown"
+
+
+class Acknowledged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the control plane has confirmed: status of the task and of its containers (absent: PENDING), and whether it
+    knows that the interface is attached."""
+
+    task: str = "PENDING"
+    containers: dict[str, str] = {}
+    attached: bool = False
+
+
+def next_report(goal: TaskGoal, seen: TaskSeen, known: Acknowledged) -> TaskReport | None:
+    """The next report to send, or None when the control plane knows everything.
+
+    A change is reported at once; the interface travels with the next change, unless a pull keeps that waiting.
+    STOPPED is said of a task only once nothing of it runs and its addresses are free on this node.
+    """
+    if known.task == "STOPPED":
+        return None
+    facts, over = seen.facts, ended(goal, seen)
+    containers = tuple(
+        _container(goal, name, c, status)
+        for name, c in facts.containers.items()
+        if (status := _next(known.containers.get(name, "PENDING"), _target(c, over), c.started)) is not None
+    )
+    status = _task_status(goal, seen, known, containers)
+    pulling = any(isinstance(action, Pull) for action in seen.busy.values())
+    attached = goal.spec.interface is not None and facts.network == "attached" and not known.attached
+    if not containers and status == known.task and not (attached and pulling):
+        return None
+    return TaskReport(
+        cluster=goal.cluster,
+        task=goal.arn,
+        status=status,
+        reason=facts.failure if status == "STOPPED" else None,
+        containers=containers,
+        attachments=_attachments(goal) if attached else (),
+        pull_started_at=facts.pull_started_at,
+        pull_stopped_at=facts.pull_stopped_at,
+        execution_stopped_at=_execution_stopped_at(goal, facts),
+    )
+
+
+def acknowledge(known: Acknowledged, report: TaskReport) -> Acknowledged:
+    """What is known after the control plane has taken (or for good refused) a report."""
+    return Acknowledged(
+        task=report.status,
+        containers={**known.containers, **{c.container_name: c.status for c in report.containers}},
+        attached=known.attached or bool(report.attachments),
+    )
+
+
+def reason(container: Container) -> str | None:
+    """ECS's ``reason`` of a container: ``<ErrorName>: <text>``."""
+    if container.error is not None:
+        return container.error
+    if container.oom:
+        return OUT_OF_MEMORY
+    return VANISHED if container.state == "lost" else None
+
+
+def runtime_id(goal: TaskGoal, name: str) -> str:
+    """The runtime's id of a container: ``<task id>-<number>``, as on Fargate."""
+    return f"{goal.task_id}-{[c.name for c in goal.spec.containers].index(name)}"
+
+
+def _target(c: Container, over: bool) -> str:
+    if c.state == "failed" and c.present and not over:
+        return "PENDING"  # a process may be left of the failed start
+    if c.over or over:
+        return "STOPPED"
+    return "RUNNING" if c.started else "PENDING"
+
+
+def _next(known: str, target: str, through_running: bool) -> str | None:
+    """The status to report next on the way from ``known`` to ``target``; None: nothing new. Never backwards."""
+    if _STEPS.index(target) <= _STEPS.index(known):
+        return None
+    return "RUNNING" if known == "PENDING" and through_running else target
+
+
+def _task_status(goal: TaskGoal, seen: TaskSeen, known: Acknowledged, now: tuple[ContainerReport, ...]) -> str:
+    all_started = bool(seen.facts.containers) and all(c.started for c in seen.facts.containers.values())
+    stopped = ended(goal, seen) and network_gone(goal, seen)
+    target = (
+        "STOPPED" if stopped and all(c.status == "STOPPED" for c in now) else "RUNNING" if all_started else "PENDING"
+    )
+    return _next(known.task, target, all_started) or known.task
+
+
+def _container(goal: TaskGoal, name: str, c: Container, status: str) -> ContainerReport:
+    stopped = status == "STOPPED"
+    return ContainerReport(
+        container_name=name,
+        status=status,
+        runtime_id=runtime_id(goal, name) if c.started or c.state == "created" else None,
+        exit_code=c.exit_code if stopped else None,
+        reason=reason(c) if stopped else None,
+        image_digest=c.image.digest if c.image else None,
+    )
+
+
+def _attachments(goal: TaskGoal) -> tuple[dict[str, str], ...]:
+    interface = goal.spec.interface
+    return ({"attachmentArn": interface.attachment_arn, "status": "ATTACHED"},) if interface else ()
+
+
+def _execution_stopped_at(goal: TaskGoal, facts: Facts) -> float | None:
+    times = [facts.containers[spec.name].finished_at for spec in goal.spec.containers if spec.essential]
+    return min((t for t in times if t is not None), default=None)

@@ -1,0 +1,355 @@
+"""The loop of one task: see, ``advance``, act, fold the result in. All decisions are in ``plan`` and ``report``.
+
+Each action runs as an asyncio task of its own in its slot; when it ends, its result becomes facts and the loop looks
+again. The runner may be killed between or within any two calls: what it has not saved it finds out again from the
+runtime, and every call may be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from homeport.agent.drivers import ContainerPlan, Driver, DriverError, Image, Observed, Progress
+from homeport.agent.network import Network, NetworkError
+from homeport.agent.plan import (
+    REPORT,
+    Action,
+    Attach,
+    Cancel,
+    Container,
+    Create,
+    Detach,
+    Facts,
+    Fail,
+    Kill,
+    Pull,
+    Remove,
+    RemoveTask,
+    Report,
+    Retry,
+    Save,
+    Start,
+    TaskGoal,
+    TaskSeen,
+    advance,
+    again,
+    finished,
+    fold,
+    slot,
+    wake_at,
+)
+from homeport.agent.report import Acknowledged, acknowledge, next_report, runtime_id
+from homeport.agent.state import VERSION, Records, TaskRecord
+from homeport.agent.transport import CallFailed, Transport
+from homeport.core.clock import Clock
+
+log = logging.getLogger("homeport.agent.runner")
+
+LOOK_AGAIN = 1.0  # seconds until the runtime is asked again after it did not answer
+
+_FINAL = {Pull: "CannotPullContainerError", Create: "CannotCreateContainerError", Start: "CannotStartContainerError"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a runner acts with. ``progress`` is told of every step of a pull, and (None) of its end."""
+
+    driver: Driver
+    network: Network
+    transport: Transport
+    records: Records
+    clock: Clock
+    boot_id: str
+    progress: Callable[[str, Progress | None], None] = lambda image, progress: None
+
+
+class TaskRunner:
+    """Brings one task to what is wanted and reports it, until nothing of it is left (``run`` then returns)."""
+
+    def __init__(self, parts: Parts, record: TaskRecord, saved: bool) -> None:
+        """``saved``: the record comes from disk; else it is written before any container is made."""
+        self._parts = parts
+        self.goal, self.facts, self._known = record.goal, record.facts, record.acknowledged
+        self._saved: _MustLast | None = self._must_last() if saved else None
+        self._finished_at = record.finished_at
+        self._busy: dict[str, Action] = {}
+        self._calls: dict[str, asyncio.Task[None]] = {}
+        self._retry: dict[str, Retry] = {}
+        self._look: set[str] = set()
+        self._wake = asyncio.Event()
+        self._durable: list[tuple[TaskGoal, asyncio.Future[None]]] = []
+        self._names = {runtime_id(self.goal, name): name for name in self.facts.containers}
+
+    # --- what others tell the runner ----------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """The task is no longer wanted."""
+        if not self.goal.stop:
+            self.goal = msgspec.structs.replace(self.goal, stop=True)
+            self._wake.set()
+
+    def look(self, id: str | None = None) -> None:
+        """Something changed in the runtime: of the container with this runtime id, or anything."""
+        self._look |= {self._names[id]} if id in self._names else self.facts.containers.keys()
+        self._wake.set()
+
+    def kick(self) -> None:
+        """The control plane is back: send what waits."""
+        if self._retry.pop(REPORT, None):
+            self._wake.set()
+
+    async def durable(self) -> None:
+        """Returns once what is wanted of the task is on disk."""
+        if self._saved is None or self._saved.goal != self.goal:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._durable.append((self.goal, future))
+            await future
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self._wake.clear()
+                await self._observe()
+                while (action := advance(self.goal, seen := self._seen())) is not None:
+                    self._begin(action)
+                if self._done(seen):
+                    return
+                await self._sleep(wake_at(self.goal, seen))
+        finally:
+            await self._end_calls()
+
+    def _done(self, seen: TaskSeen) -> bool:
+        """Nothing left to do; sets ``finished_at`` first, so that the record says so when it is last saved."""
+        if not finished(self.goal, seen) or self._known.task != "STOPPED":
+            return False
+        if self._finished_at is None:
+            self._finished_at = self._parts.clock.wall()
+            self._wake.set()
+        return self._saved == self._must_last() and not self._busy
+
+    def _seen(self) -> TaskSeen:
+        saved = self._saved == self._must_last()
+        seen = TaskSeen(
+            now=self._parts.clock.mono(), facts=self.facts, busy=dict(self._busy), retry=dict(self._retry), saved=saved
+        )
+        report = next_report(self.goal, seen, self._known) if saved else None
+        return msgspec.structs.replace(seen, reportable=report) if report else seen
+
+    async def _sleep(self, until: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if until is None else max(0.0, until - self._parts.clock.mono())):
+                await self._wake.wait()
+
+    async def _end_calls(self) -> None:
+        for call in self._calls.values():
+            call.cancel()
+        if self._calls:
+            await asyncio.gather(*self._calls.values(), return_exceptions=True)
+        for _, future in self._durable:
+            future.cancel()
+
+    async def _observe(self) -> None:
+        """Looks at the containers of which something changed."""
+        while self._look:
+            name = self._look.pop()
+            container = self.facts.containers.get(name)
+            if container is None or not container.present or container.over:
+                continue
+            try:
+                seen = await self._parts.driver.observe(runtime_id(self.goal, name))
+            except DriverError as error:
+                log.warning("can't look at a container", extra={"task": self.goal.task_id, "error": str(error)})
+                asyncio.get_running_loop().call_later(LOOK_AGAIN, self.look)
+                return
+            self._fold(name, seen)
+
+    def _fold(self, name: str, seen: Observed | None) -> None:
+        before = self.facts.containers[name]
+        after = fold(before, seen, self._parts.clock.mono())
+        if after is not before:
+            self.facts = self.facts.with_container(name, after)
+            log.info(
+                "container %s",
+                after.state,
+                extra={"task": self.goal.task_id, "container": name, "exit_code": after.exit_code},
+            )
+
+    # --- actions ------------------------------------------------------------------------------------------------
+
+    def _begin(self, action: Action) -> None:
+        match action:
+            case Fail(container, reason):
+                self._fail_container(container, reason)
+                self.facts = msgspec.structs.replace(self.facts, failure=self.facts.failure or reason)
+                return
+            case Cancel(container):
+                self._busy[container] = action
+                self._calls[container].cancel()
+                return
+            case Create(container):
+                self._change(container, present=True)
+            case Pull() if self.facts.pull_started_at is None:
+                self.facts = msgspec.structs.replace(self.facts, pull_started_at=self._parts.clock.wall())
+            case _:
+                pass
+        where = slot(action)
+        self._busy[where] = action
+        self._calls[where] = asyncio.create_task(self._call(where, action), name=f"{self.goal.task_id} {where}")
+
+    async def _call(self, where: str, action: Action) -> None:
+        try:
+            await self._act(action)
+            self._retry.pop(where, None)
+        except (DriverError, NetworkError, CallFailed, OSError) as error:
+            self._failed(where, action, error)
+        except Exception as error:
+            log.exception("unexpected failure", extra={"task": self.goal.task_id})
+            self._failed(where, action, error)
+        finally:
+            del self._busy[where], self._calls[where]
+            self._wake.set()
+
+    async def _act(self, action: Action) -> None:
+        driver, network, clock = self._parts.driver, self._parts.network, self._parts.clock
+        match action:
+            case Attach():
+                assert self.goal.spec.interface is not None
+                netns = await network.attach(self.goal.task_id, self.goal.spec.interface)
+                self.facts = msgspec.structs.replace(self.facts, network="attached", netns=netns)
+            case Detach():
+                await network.detach(self.goal.task_id)
+                self.facts = msgspec.structs.replace(self.facts, network="detached", netns=None)
+            case Pull(name):
+                image = await self._pull(name)
+                self.facts = msgspec.structs.replace(self.facts, pull_stopped_at=clock.wall())
+                self._change(name, image=image)
+            case Create(name):
+                await driver.create(container_plan(self.goal, self.facts, name))
+                self._fold(name, Observed(id=runtime_id(self.goal, name), state="created"))
+            case Start(name):
+                self._fold(name, await driver.start(runtime_id(self.goal, name)))
+            case Kill(name, signal):
+                await driver.kill(runtime_id(self.goal, name), signal)
+                self._change(name, **{"signalled" if signal is None else "killed": clock.mono()})
+            case Remove(name):
+                await driver.remove(runtime_id(self.goal, name))
+                self._change(name, present=False)
+            case RemoveTask():
+                await driver.remove_task(self.goal.task_id)
+                self.facts = msgspec.structs.replace(self.facts, cleaned=True)
+            case Save():
+                await self._save()
+            case Report(report):
+                await self._parts.transport.call("SubmitTaskStateChange", msgspec.to_builtins(report))
+                self._known = acknowledge(self._known, report)
+
+    async def _pull(self, name: str) -> Image:
+        reference = next(c.image for c in self.goal.spec.containers if c.name == name)
+        try:
+            return await self._parts.driver.pull(reference, lambda p: self._parts.progress(reference, p))
+        finally:
+            self._parts.progress(reference, None)
+
+    async def _save(self) -> None:
+        must_last = self._must_last()
+        await self._parts.records.save(
+            TaskRecord(
+                version=VERSION,
+                boot_id=self._parts.boot_id,
+                goal=self.goal,
+                facts=self.facts,
+                acknowledged=self._known,
+                finished_at=self._finished_at,
+            )
+        )
+        self._saved = must_last
+        for goal, future in self._durable:
+            if goal == must_last.goal and not future.done():
+                future.set_result(None)
+        self._durable = [(goal, future) for goal, future in self._durable if not future.done()]
+
+    def _failed(self, where: str, action: Action, error: Exception) -> None:
+        """A call failed: a container that can't be raised, or a network that can't be made, ends the attempt; all else
+        must succeed in the end and is repeated."""
+        extra: dict[str, Any] = {"task": self.goal.task_id, "action": type(action).__name__, "error": str(error)}
+        match action:
+            case Pull(name) | Create(name) | Start(name):
+                known = isinstance(error, DriverError)
+                self._fail_container(name, str(error) if known else f"{_FINAL[type(action)]}: {error!r}"[:1024])
+            case Attach():
+                failure = f"ContainerNetworkingError: {error}"[:1024]
+                self.facts = msgspec.structs.replace(self.facts, failure=self.facts.failure or failure)
+            case Report(report) if isinstance(error, CallFailed) and not error.retry:
+                self._known = acknowledge(self._known, report)
+            case _:
+                self._retry[where] = again(self._retry.get(where), self._parts.clock.mono())
+        log.warning("call failed", extra=extra)
+
+    def _fail_container(self, name: str, reason: str) -> None:
+        if not self.facts.containers[name].over:
+            self._change(name, state="failed", error=reason)
+
+    def _change(self, name: str, **changes: Any) -> None:
+        container = msgspec.structs.replace(self.facts.containers[name], **changes)
+        self.facts = self.facts.with_container(name, container)
+
+    def _must_last(self) -> _MustLast:
+        ends = tuple(_end(c) for c in self.facts.containers.values())
+        return _MustLast(self.goal, self.facts.failure, ends, self._known, self._finished_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _MustLast:
+    """The part of a task that could not be found out again after a crash; whenever it differs from what is on disk,
+    the record is saved. All else (what runs, what is attached) the runtime and the network know."""
+
+    goal: TaskGoal
+    failure: str | None
+    ends: tuple[Any, ...]
+    known: Acknowledged
+    finished_at: float | None
+
+
+def _end(c: Container) -> tuple[Any, ...] | None:
+    return (c.state, c.exit_code, c.oom, c.error, c.finished_at) if c.over else (c.signalled,) if c.signalled else None
+
+
+def container_plan(goal: TaskGoal, facts: Facts, name: str) -> ContainerPlan:
+    """All that the driver needs to make a container. Pure."""
+    spec = next(c for c in goal.spec.containers if c.name == name)
+    image, interface = facts.containers[name].image, goal.spec.interface
+    assert image is not None
+    environment = {
+        "AWS_REGION": goal.spec.region,
+        "AWS_DEFAULT_REGION": goal.spec.region,
+        "AWS_EXECUTION_ENV": f"AWS_ECS_{goal.spec.launch_type}",
+        **spec.environment,
+    }
+    labels = {
+        "com.amazonaws.ecs.cluster": goal.cluster,
+        "com.amazonaws.ecs.container-name": name,
+        "com.amazonaws.ecs.task-arn": goal.arn,
+        "com.amazonaws.ecs.task-definition-family": goal.spec.family,
+        "com.amazonaws.ecs.task-definition-version": str(goal.spec.revision),
+    }
+    return ContainerPlan(
+        id=runtime_id(goal, name),
+        task_id=goal.task_id,
+        spec=msgspec.structs.replace(spec, environment=environment),
+        image=image,
+        task_cpu=goal.spec.cpu,
+        task_memory=goal.spec.memory,
+        netns=facts.netns,
+        hostname=interface.private_dns_name if interface else runtime_id(goal, name)[:12],
+        address=interface.private_address if interface else None,
+        labels={**spec.labels, **labels},
+    )
