@@ -1,0 +1,64 @@
+"""What a node says of itself when it registers. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from homeport.agent.config import AgentSettings, Host
+from homeport.agentapi import FARGATE_ATTRIBUTE, NETWORK_ATTRIBUTE, SPEC_ATTRIBUTE
+
+CPU_UNITS = 1024  # of one core
+RESERVED_PORTS = ("22", "2375", "2376", "51678", "51679")  # what Amazon's agent reserves
+
+
+def registration(settings: AgentSettings, host: Host, arn: str | None, token: str) -> dict[str, Any]:
+    """Parameters of RegisterContainerInstance. ``arn``: the instance that this node was before. A Fargate node
+    advertises more than it has: its tasks' limits are ceilings that are rarely reached together."""
+    cpu = host.cores * CPU_UNITS * (settings.overcommit_cpu if settings.fargate else 1)
+    memory = host.memory * (settings.overcommit_memory if settings.fargate else 1)
+    params: dict[str, Any] = {
+        "cluster": settings.cluster,
+        "clientToken": token,
+        "attributes": _attributes(settings, host),
+        "totalResources": [
+            {"name": "CPU", "type": "INTEGER", "integerValue": int(cpu)},
+            {"name": "MEMORY", "type": "INTEGER", "integerValue": int(memory)},
+            {"name": "PORTS", "type": "STRINGSET", "stringSetValue": list(RESERVED_PORTS)},
+            {"name": "PORTS_UDP", "type": "STRINGSET", "stringSetValue": []},
+        ],
+        "versionInfo": {
+            "agentVersion": host.agent_version,
+            "agentHash": f"homeport-{host.agent_version}",
+            "dockerVersion": host.runtime_version,
+        },
+    }
+    return params | ({"containerInstanceArn": arn} if arn else {})
+
+
+def session_query(settings: AgentSettings, host: Host, arn: str, first: bool) -> dict[str, str]:
+    """The query of the ACS websocket. ``first``: the first connection of this process, which wants all credentials."""
+    return {
+        "agentHash": f"homeport-{host.agent_version}",
+        "agentVersion": host.agent_version,
+        "clusterArn": settings.cluster,
+        "containerInstanceArn": arn,
+        "dockerVersion": host.runtime_version,
+        "protocolVersion": "2",
+        "sendCredentials": "true" if first else "false",
+        "seqNum": "1",
+    }
+
+
+def _attributes(settings: AgentSettings, host: Host) -> list[dict[str, str]]:
+    values = {
+        SPEC_ATTRIBUTE: "1",
+        NETWORK_ATTRIBUTE: "1",
+        "ecs.os-type": "linux",
+        "ecs.os-family": "LINUX",
+        "ecs.cpu-architecture": host.architecture,
+    }
+    if settings.fargate:
+        values[FARGATE_ATTRIBUTE] = "true"
+    if settings.zone:
+        values["ecs.availability-zone"] = settings.zone
+    return [{"name": name, "value": value} for name, value in values.items()]
