@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -123,17 +121,11 @@ class Front:
         assert self._up.wait(10)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread.is_alive():
+            self.stop()
         self._thread.join(15)
         assert not self._thread.is_alive()
-
-
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Polls what another thread changes."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True

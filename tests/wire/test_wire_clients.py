@@ -48,6 +48,7 @@ def test_ec2_and_query_services(front: Front) -> None:
     vpcs = client(front, "ec2").describe_vpcs(VpcIds=["vpc-1", "vpc-2"])["Vpcs"]
     assert [v["VpcId"] for v in vpcs] == ["vpc-1", "vpc-2"]
     assert vpcs[0]["IsDefault"] is True
+    assert client(front, "ec2").describe_vpcs()["Vpcs"] == []
     identity = client(front, "sts").get_caller_identity()
     assert (identity["Account"], identity["Arn"]) == (ACCOUNT, ROOT.arn)
 

@@ -138,6 +138,7 @@ class Socket:
     async def accept(self) -> None:
         if not self._accepted:
             self._accepted = True
+            await self._receive()  # ASGI's websocket.connect
             await self._put({"type": "websocket.accept"})
 
     async def send(self, text: str) -> None:

@@ -1,9 +1,9 @@
 """What a service gives the front: its operations. What the front gives an operation: the ``Call``.
 
-An operation is a synchronous function ``handler(tx, call, params) -> output``. ``tx`` is a store transaction (a view for
-``write=False``), ``params`` the validated input with the model's member names, ``output`` a dict with the model's member
-names, or None. Timestamps are floats (seconds since the epoch) both ways. It raises ``AwsError``; then nothing that it
-did is kept. It never awaits: what must happen outside the store is done by loops that watch the store.
+An operation is a synchronous function ``handler(tx, call, params) -> output``. ``tx`` is a store transaction (a view
+for ``write=False``), ``params`` the validated input with the model's member names, ``output`` a dict with the model's
+member names, or None. Timestamps are floats (seconds since the epoch) both ways. It raises ``AwsError``; then nothing
+that it did is kept. It never awaits: what must happen outside the store is done by loops that watch the store.
 """
 
 from __future__ import annotations
