@@ -1,0 +1,255 @@
+"""The agent gateway: one session for each connected agent, and what connects them to the store.
+
+The dispatcher turns durable changes into work of the sessions concerned, by indexes; the sessions send. A node that has
+been silent for ``LOST_SECONDS`` is given up. Addresses of deleted interfaces are released once every node has
+acknowledged a state of the groups without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from homeport.agentapi import HEARTBEAT_SECONDS, HeartbeatMessage, encode
+from homeport.aws.operations import Principal
+from homeport.core.clock import Clock
+from homeport.core.errors import AwsError
+from homeport.core.ids import Ids
+from homeport.services.ec2 import eni
+from homeport.services.ec2.model import GROUPS, INTERFACES
+from homeport.services.ecs import effects, lifecycle, rooms
+from homeport.services.ecs.agentsession import Ended, Session, Socket
+from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance
+from homeport.services.ecs.model.task import TASKS
+from homeport.store import Change, Scope, Store, StoreClosed, Tx, View, Watch
+
+log = logging.getLogger("homeport.ecs.agentgw")
+
+LOST_SECONDS = 60.0  # how long a Fargate node may be silent before its tasks are given up
+HOLD_SECONDS = 600.0  # how long the addresses of a silent node's tasks are kept from others
+TICK_SECONDS = 1.0  # between looks at the silent nodes, and at the addresses that are held
+
+
+class Gateway:
+    """``run`` for as long as the server lives, ``session`` for each websocket."""
+
+    def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
+        self._store, self._clock, self._ids = store, clock, ids
+        self._sessions: dict[str, Session] = {}  # by the instance's ARN
+        self._silent: dict[str, float] = {}  # instances without a session: mono time since when
+        self._floors: dict[str, int] = {}  # their floors when they left
+        self._seen = 0  # version up to which changes were dispatched
+        self._deleted: list[int] = []  # versions at which interfaces were deleted whose addresses are still held
+
+    async def run(self) -> None:
+        """For ever."""
+        kinds = (TASKS.kind, INTERFACES.kind, GROUPS.kind, INSTANCES.kind)
+        async with self._store.watch(*kinds) as watch, asyncio.TaskGroup() as group:
+            await self._begin()
+            group.create_task(self._dispatch(watch), name="agent gateway: changes")
+            group.create_task(self._tick(), name="agent gateway: silence")
+
+    async def session(self, principal: Principal, query: Mapping[str, str], socket: Socket) -> None:
+        """Serves one websocket until it ends. Raises AwsError, before anything is sent, where the caller has no such
+        instance."""
+        if "containerInstance" in query:
+            await self._telemetry(socket)
+            return
+        arn = query.get("containerInstanceArn", "")
+        scope, instance = await self._store.read(lambda view: _admitted(view, principal, arn))
+        session = Session(instance, scope, self._store, self._clock, self._ids, socket)
+        session.base = self._sessions[arn].floor(self._seen) if arn in self._sessions else self._floors.get(arn, 0)
+        replaced, self._sessions[arn] = self._sessions.get(arn), session
+        self._silent.pop(arn, None)
+        if replaced is not None:
+            replaced.end()
+        try:
+            await self._store.update(lambda tx: _connected(tx, scope, instance.id), f"{principal.arn} connected")
+            await session.run()
+        finally:
+            await self._leave(session)
+
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        """After a start nobody is connected, and every node has its full time to come back."""
+        view = self._store.view()
+        self._seen = view.version
+        self._deleted.append(view.version)
+        for scope, instance in view.each(INSTANCES):
+            if instance.arn not in self._sessions:
+                self._silent[instance.arn] = self._clock.mono()
+                if instance.connected:
+                    await self._store.update(
+                        partial(_disconnected, scope=scope, id=instance.id), "control plane started"
+                    )
+
+    async def _leave(self, session: Session) -> None:
+        arn = session.arn
+        if self._sessions.get(arn) is not session:
+            return  # it was replaced
+        del self._sessions[arn]
+        self._silent[arn] = self._clock.mono()
+        self._floors[arn] = session.floor(self._seen)
+        try:
+            await self._store.update(
+                lambda tx: _disconnected(tx, session.scope, session.instance_id), f"{arn} disconnected"
+            )
+        except StoreClosed:
+            log.warning("a node's disconnection isn't stored", extra={"instance": arn})
+
+    async def _telemetry(self, socket: Socket) -> None:
+        """The second websocket of Amazon's agent: its metrics are not kept yet, its connection is kept alive."""
+        async with asyncio.TaskGroup() as group:
+            beat = group.create_task(self._beat(socket), name="telemetry heartbeat")
+            try:
+                while True:
+                    await socket.receive()
+            except Exception as error:
+                log.debug("telemetry ended", extra={"error": str(error)})
+            beat.cancel()
+
+    async def _beat(self, socket: Socket) -> None:
+        while True:
+            await socket.send(encode(HeartbeatMessage(message_id=self._ids.new("uuid"))))
+            await self._clock.sleep(HEARTBEAT_SECONDS)
+
+    # --- changes --------------------------------------------------------------------------------------------------
+
+    async def _dispatch(self, watch: Watch) -> None:
+        while True:
+            changes = await watch.changes()
+            for change in changes:
+                self._hand_out(change)
+            self._seen = max(self._seen, changes[-1].version)
+
+    def _hand_out(self, change: Change) -> None:
+        record = change.new if change.new is not None else change.old
+        match change.key.kind:
+            case TASKS.kind:
+                session = self._sessions.get(record.instance or "")
+                if session is not None:
+                    session.task_changed(change)
+            case INTERFACES.kind:
+                if change.new is None:
+                    self._deleted.append(change.version)
+                if _members_changed(change):
+                    touched = {id for r in (change.old, change.new) if r is not None for id in r.groups}
+                    self._groups_changed(touched, change.version)
+                if change.new is not None and change.old is not None and change.old.groups != change.new.groups:
+                    self._interface_changed(change)
+            case GROUPS.kind:
+                self._groups_changed({change.key.id}, change.version)
+            case INSTANCES.kind:
+                if record.arn not in self._sessions and change.new is not None:
+                    self._silent.setdefault(record.arn, self._clock.mono())
+
+    def _groups_changed(self, group_ids: set[str], version: int) -> None:
+        for session in self._sessions.values():
+            session.groups_changed(group_ids, version)
+
+    def _interface_changed(self, change: Change) -> None:
+        for task in self._store.view().find(TASKS, change.key.scope, "attachment", _attachment_id(change.new)):
+            session = self._sessions.get(task.instance or "")
+            if session is not None:
+                session.task_changed(
+                    replace(change, key=change.key._replace(kind=TASKS.kind, id=task.id), old=task, new=task)
+                )
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_SECONDS)
+            try:
+                await self._lose_silent()
+                await self._release()
+            except StoreClosed:
+                continue  # the next tick tries again
+
+    async def _lose_silent(self) -> None:
+        deadline = self._clock.mono() - LOST_SECONDS
+        view = self._store.view()
+        for arn in [arn for arn, since in self._silent.items() if since <= deadline]:
+            found = rooms.instance(view, arn)
+            if found is None:
+                del self._silent[arn]
+            elif found[1].fargate and not found[1].lost:
+                log.warning("a node is lost", extra={"instance": arn, "seconds": LOST_SECONDS})
+                await self._store.update(partial(self._lost, arn=arn), f"{arn} was silent too long")
+
+    def _lost(self, tx: Tx, arn: str) -> None:
+        found = rooms.instance(tx, arn)
+        if found is None or found[1].lost or arn in self._sessions:
+            return
+        scope, instance = found
+        tx.put(INSTANCES, scope, replace(instance, lost=True, version=instance.version + 1))
+        _set_room(tx, scope, instance.id, open=False, connected=False)
+        for task_scope, task in tx.find_global(TASKS, "instance", arn):
+            effects.save(tx, task_scope, task, lifecycle.lose(task, tx.now))
+
+    async def _release(self) -> None:
+        """Frees the addresses of interfaces that no node can still think of."""
+        if not self._deleted:
+            return
+        floor = self._floor()
+        if self._deleted[0] > floor:
+            return
+        await self._store.update(lambda tx: eni.release(tx, floor), "every node has acknowledged")
+        self._deleted = [version for version in self._deleted if version > floor]
+
+    def _floor(self) -> int:
+        """The store version whose groups every node enforces. A node that is away counts until it has been silent for
+        HOLD_SECONDS."""
+        recent = self._clock.mono() - HOLD_SECONDS
+        away = [self._floors.get(arn, 0) for arn, since in self._silent.items() if since > recent]
+        return min([self._seen, *away, *(s.floor(self._seen) for s in self._sessions.values())])
+
+
+def _admitted(view: View, principal: Principal, arn: str) -> tuple[Scope, Instance]:
+    found = rooms.instance(view, arn)
+    if found is None:
+        raise AwsError("InvalidInstanceException", "The container instance is not known.")
+    scope, instance = found
+    if not rooms.owns(principal, instance, scope):
+        raise AwsError("AccessDeniedException", f"The container instance {arn} is not one of {principal.arn}.", 403)
+    if instance.status == "INACTIVE":
+        raise AwsError("InactiveInstanceException", "The container instance is inactive.")
+    return found
+
+
+def _connected(tx: Tx, scope: Scope, id: str) -> None:
+    instance = tx.get(INSTANCES, scope, id)
+    if instance is None:
+        raise Ended("the instance was deregistered")
+    connections = instance.connections + 1
+    tx.put(INSTANCES, scope, replace(instance, connections=connections, silent_since=None, lost=False))
+    _set_room(tx, scope, id, open=True, connected=True)
+
+
+def _disconnected(tx: Tx, scope: Scope, id: str) -> None:
+    instance = tx.get(INSTANCES, scope, id)
+    if instance is not None and instance.silent_since is None:
+        tx.put(INSTANCES, scope, replace(instance, silent_since=tx.now))
+        _set_room(tx, scope, id, connected=False)
+
+
+def _set_room(tx: Tx, scope: Scope, id: str, **changes: Any) -> None:
+    room = tx.get(ROOMS, scope, id)
+    if room is not None:
+        tx.put(ROOMS, scope, replace(room, **changes))
+
+
+def _members_changed(change: Change) -> bool:
+    """Whether an interface's change is one of group members; its status isn't."""
+    old, new = change.old, change.new
+    return old is None or new is None or (old.groups, old.private_address) != (new.groups, new.private_address)
+
+
+def _attachment_id(interface: Any) -> str:
+    return str(interface.description).rpartition("/")[2]

@@ -1,0 +1,77 @@
+"""What agents call: DiscoverPollEndpoint and their reports. (Registration is in ``instances``.)"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from homeport.agentapi import ContainerReport, TaskReport
+from homeport.aws.operations import Call, Operation, Params
+from homeport.core import arn
+from homeport.core.errors import access_denied, invalid_parameter
+from homeport.services.ecs import effects, lifecycle, rooms, tasks
+from homeport.services.ecs.model.task import TASKS, Task
+from homeport.store import Scope, Tx, View
+
+_ACKNOWLEDGED = {"acknowledgment": "Change acknowledged"}
+
+
+def discover_poll_endpoint(view: View, call: Call, params: Params) -> dict[str, Any]:
+    """All three are this server: agents append ``ws`` themselves."""
+    endpoint = call.endpoint.rstrip("/") + "/"
+    return {"endpoint": endpoint, "telemetryEndpoint": endpoint, "serviceConnectEndpoint": endpoint}
+
+
+def submit_task_state_change(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
+    """A node's word on one of its tasks. A late or repeated one changes nothing and is acknowledged all the same."""
+    report = msgspec.convert({"cluster": "", "status": "", **params}, TaskReport, strict=False)
+    _fold(tx, call, params.get("task") or "", report)
+    return _ACKNOWLEDGED
+
+
+def submit_container_state_change(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
+    container = msgspec.convert({"containerName": "", "status": "", **params}, ContainerReport, strict=False)
+    report = TaskReport(cluster="", task="", status="", containers=(container,))
+    _fold(tx, call, params.get("task") or "", report)
+    return _ACKNOWLEDGED
+
+
+def submit_attachment_state_changes(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
+    """Attachments name no task: theirs is found by the attachment's id."""
+    for change in params["attachments"]:
+        place = arn.parse(change["attachmentArn"])
+        scope = Scope(place.account, place.region) if place else Scope(*call.scope)
+        found = tx.find(TASKS, scope, "attachment", change["attachmentArn"].rpartition("/")[2])
+        if not found:
+            raise invalid_parameter(f"The attachment {change['attachmentArn']} was not found.")
+        for task in found:
+            _fold(tx, call, task.arn, TaskReport(cluster="", task="", status="", attachments=(change,)))
+    return _ACKNOWLEDGED
+
+
+def _fold(tx: Tx, call: Call, task_text: str, report: TaskReport) -> None:
+    scope, task = _own_task(tx, call, task_text)
+    after = lifecycle.reported(task, report, tx.now)
+    effects.save(tx, scope, task, after)
+
+
+def _own_task(view: View, call: Call, text: str) -> tuple[Scope, Task]:
+    """The task, which must be on the caller's instance. A node's tasks are of any account and region."""
+    place = arn.parse(text)
+    scope = Scope(place.account, place.region) if place else Scope(*call.scope)
+    task = view.get(TASKS, scope, text.rpartition("/")[2])
+    if task is None:
+        raise tasks.not_found()
+    found = rooms.instance(view, task.instance) if task.instance else None
+    if found is None or not rooms.owns(call.principal, found[1], scope):
+        raise access_denied(f"The task {task.arn} does not run on an instance of {call.principal.arn}.")
+    return scope, task
+
+
+OPERATIONS = {
+    "DiscoverPollEndpoint": Operation(discover_poll_endpoint, write=False),
+    "SubmitTaskStateChange": Operation(submit_task_state_change),
+    "SubmitContainerStateChange": Operation(submit_container_state_change),
+    "SubmitAttachmentStateChanges": Operation(submit_attachment_state_changes),
+}

@@ -1,0 +1,50 @@
+"""Which capacity provider each task of a call gets. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+from homeport.core.errors import invalid_parameter
+
+FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
+MAX_ITEMS = 20  # capacity providers in a strategy
+_WEIGHTS, _BASES = range(1000 + 1), range(100_000 + 1)
+
+
+def check(strategy: Sequence[Mapping[str, Any]], associated: Container[str]) -> None:
+    """Raises InvalidParameterException for a strategy that the cluster can't follow."""
+    if len(strategy) > MAX_ITEMS:
+        raise invalid_parameter(f"A capacity provider strategy can have at most {MAX_ITEMS} capacity providers.")
+    if any(item["capacityProvider"] not in associated for item in strategy):
+        raise invalid_parameter(
+            "The specified capacity provider strategy cannot contain a capacity provider that is not associated with "
+            "the cluster. Associate the capacity provider with the cluster and try again."
+        )
+    if any((i.get("weight") or 0) not in _WEIGHTS or (i.get("base") or 0) not in _BASES for i in strategy):
+        raise invalid_parameter("A capacity provider's weight is 0 to 1000 and its base 0 to 100000.")
+    if sum(bool(item.get("base")) for item in strategy) > 1:
+        raise invalid_parameter(
+            "There are multiple capacity providers in the specified capacity provider strategy with a base value "
+            "defined"
+        )
+    if len(strategy) > 1 and not any(item.get("weight") for item in strategy):
+        raise invalid_parameter(
+            "There are no capacity providers in the capacity provider strategy with a weight value greater than zero"
+        )
+
+
+def split(strategy: Sequence[Mapping[str, Any]], count: int) -> list[str]:
+    """The provider of each of ``count`` tasks: first the base, then whichever is furthest behind its weight."""
+    chosen: list[str] = []
+    for item in strategy:
+        chosen += [item["capacityProvider"]] * min(int(item.get("base") or 0), count - len(chosen))
+    weights = {i["capacityProvider"]: int(i.get("weight") or 0) or int(len(strategy) == 1) for i in strategy}
+    given = dict.fromkeys(weights, 0)
+    total = sum(weights.values())
+    while len(chosen) < count:
+        placed = sum(given.values()) + 1
+        provider = max(weights, key=lambda name: weights[name] * placed / total - given[name])
+        given[provider] += 1
+        chosen.append(provider)
+    return chosen

@@ -1,0 +1,51 @@
+"""What the task loop does to the store when ``lifecycle`` says so. All of it may be repeated."""
+
+from __future__ import annotations
+
+from homeport.services.ec2 import eni
+from homeport.services.ecs import lifecycle, rooms
+from homeport.services.ecs.lifecycle import DeleteInterface, Effect, FreeRoom
+from homeport.services.ecs.model.task import TASKS, Task
+from homeport.store import Key, Scope, Tx
+
+
+def advance(tx: Tx, key: Key) -> None:
+    """Moves a task one step on, carrying out what has to be done first."""
+    task = before = tx.get(TASKS, key.scope, key.id)
+    if task is None or before is None:
+        return
+    turn = lifecycle.step(task, tx.now)
+    while isinstance(turn, Effect):
+        task = carry_out(tx, key.scope, task, turn)
+        turn = lifecycle.step(task, tx.now)
+    save(tx, key.scope, before, turn or task)
+
+
+def carry_out(tx: Tx, scope: Scope, task: Task, effect: Effect) -> Task:
+    match effect:
+        case DeleteInterface(interface_id=id):
+            eni.delete(tx, scope, id, tx.now)
+            return lifecycle.interface_deleted(task)
+        case FreeRoom(instance=instance, cpu=cpu, memory=memory):
+            rooms.free(tx, instance, cpu, memory)
+            return lifecycle.room_freed(task)
+
+
+def save(tx: Tx, scope: Scope, before: Task, after: Task) -> None:
+    """Stores a changed task; its interface is in use as soon as its attachment is."""
+    if after == before:
+        return
+    tx.put(TASKS, scope, after)
+    was, now = before.interface, after.interface
+    if now and now.status == "ATTACHED" and (was is None or was.status != "ATTACHED") and after.interface_id:
+        eni.attached(tx, scope, after.interface_id, tx.now)
+
+
+def forget(tx: Tx, key: Key) -> None:
+    """Deletes a stopped task. The room of one whose node never came back is given back at last."""
+    task = tx.get(TASKS, key.scope, key.id)
+    if task is None or task.stopped_at is None:
+        return
+    if task.charged and task.instance:
+        rooms.free(tx, task.instance, task.cpu, task.memory)
+    tx.delete(TASKS, key.scope, key.id)

@@ -1,0 +1,128 @@
+"""The task loop: what changed is stepped, what is due is forgotten. It decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from homeport.core.clock import Clock
+from homeport.core.ids import Ids
+from homeport.services.ecs import effects
+from homeport.services.ecs.deadlines import Deadlines
+from homeport.services.ecs.model.task import STOPPED_TASKS_KEPT, TASKS, TOKENS
+from homeport.store import Key, Store, StoreClosed, Tx, Watch
+
+log = logging.getLogger("homeport.ecs.loops")
+
+SLICE = 25  # tasks stepped in one commit: a few milliseconds of work, and one fsync
+LOADED = 500  # records looked at in one go at start
+RETRY_SECONDS = 1.0  # before writing again to a store whose disk is full
+LONGEST_SLEEP = 10.0  # seconds between looks at the deadlines: a clock that was set is noticed by then
+
+
+class TaskLoop:
+    """Moves tasks on and forgets stopped ones. ``kept`` is how many of these there may be."""
+
+    def __init__(self, store: Store, clock: Clock, ids: Ids, *, kept: int = STOPPED_TASKS_KEPT) -> None:
+        self._store, self._clock, self._kept = store, clock, kept
+        self._dirty: dict[Key, None] = {}
+        self._some = asyncio.Event()
+        self._stopped = Deadlines()
+        self._tokens = Deadlines()
+
+    async def run(self) -> None:
+        """For ever."""
+        async with self._store.watch(TASKS.kind, TOKENS.kind) as watch, asyncio.TaskGroup() as group:
+            await self._load()
+            group.create_task(self._collect(watch), name="task loop: changes")
+            group.create_task(self._step(), name="task loop: steps")
+            group.create_task(self._forget(), name="task loop: deadlines")
+
+    async def _load(self) -> None:
+        """What was left undone when the process last ended, and all deadlines."""
+        view = self._store.view()
+        for scope, task in view.find_global(TASKS, "unfinished", True):
+            self._note(Key(*scope, TASKS.kind, task.id), task)
+        records: list[tuple[Key, Any]] = [(Key(*scope, TASKS.kind, task.id), task) for scope, task in view.each(TASKS)]
+        records += [(Key(*scope, TOKENS.kind, token.token), token) for scope, token in view.each(TOKENS)]
+        for start in range(0, len(records), LOADED):
+            for key, record in records[start : start + LOADED]:
+                self._remember(key, record)
+            await self._clock.sleep(0)
+
+    async def _collect(self, watch: Watch) -> None:
+        while True:
+            for change in await watch.changes():
+                if change.key.kind == TASKS.kind:
+                    self._note(change.key, change.new)
+                self._remember(change.key, change.new)
+
+    def _note(self, key: Key, task: Any) -> None:
+        if task is not None:
+            self._dirty[key] = None
+            self._some.set()
+
+    def _remember(self, key: Key, record: Any) -> None:
+        deadlines = self._stopped if key.kind == TASKS.kind else self._tokens
+        deadlines.set(key, None if record is None else record.wake_at)
+
+    async def _step(self) -> None:
+        while True:
+            await self._some.wait()
+            keys = list(self._dirty)[:SLICE]
+            for key in keys:
+                del self._dirty[key]
+            if not self._dirty:
+                self._some.clear()
+            await self._advance(keys)
+
+    async def _advance(self, keys: list[Key]) -> None:
+        def advance(tx: Tx) -> None:
+            for key in keys:
+                effects.advance(tx, key)
+
+        try:
+            await self._store.update(advance, "ecs: task loop")
+        except StoreClosed:
+            await self._clock.sleep(RETRY_SECONDS)
+            self._dirty = dict.fromkeys([*keys, *self._dirty])
+            self._some.set()
+        except Exception:
+            # One task that can't be stepped must not hold up the others, nor end the control plane again and again.
+            if len(keys) == 1:
+                log.exception("a task can't be moved on", extra={"task": keys[0].id})
+                return
+            for key in keys:
+                await self._advance([key])
+
+    async def _forget(self) -> None:
+        while True:
+            now = self._clock.wall()
+            await self._delete(self._stopped.due(now, SLICE) + self._tokens.due(now, SLICE))
+            await self._delete(self._stopped.earliest(min(SLICE, max(0, len(self._stopped) - self._kept))))
+            await self._clock.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Until the next deadline by the wall clock as it is now; nothing longer, since that clock may be set."""
+        if len(self._stopped) > self._kept:
+            return 0.0
+        times = [t for t in (self._stopped.next(), self._tokens.next()) if t is not None]
+        return max(0.0, min([LONGEST_SLEEP, *(t - self._clock.wall() for t in times)]))
+
+    async def _delete(self, keys: list[Key]) -> None:
+        def delete(tx: Tx) -> None:
+            for key in keys:
+                if key.kind == TASKS.kind:
+                    effects.forget(tx, key)
+                else:
+                    tx.delete(TOKENS, key.scope, key.id)
+
+        if not keys:
+            return
+        try:
+            await self._store.update(delete, "ecs: retention")
+        except StoreClosed:
+            retry = self._clock.wall() + RETRY_SECONDS
+            for key in keys:
+                (self._stopped if key.kind == TASKS.kind else self._tokens).set(key, retry)

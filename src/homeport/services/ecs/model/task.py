@@ -1,0 +1,186 @@
+"""Records of tasks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from homeport.store.tables import Table
+
+STOPPED_TASK_SECONDS = 3600.0  # how long a stopped task can be described (ECS: "at least an hour")
+STOPPED_TASKS_KEPT = 100_000  # stopped tasks kept at most, of all accounts; beyond it the oldest are forgotten early
+TOKEN_SECONDS = 24 * 3600.0  # how long RunTask remembers a clientToken
+
+DesiredStatus = Literal["RUNNING", "STOPPED"]
+ContainerStatus = Literal["PENDING", "RUNNING", "STOPPED"]
+AttachmentStatus = Literal["PRECREATED", "ATTACHED", "DELETED"]
+
+INTERFACE = "ElasticNetworkInterface"  # the type of an attachment that is a network interface
+
+
+class TaskStatus(IntEnum):
+    """``lastStatus``, in the only order that it ever moves."""
+
+    PROVISIONING = 1
+    PENDING = 2
+    ACTIVATING = 3
+    RUNNING = 4
+    DEACTIVATING = 5
+    STOPPING = 6
+    DEPROVISIONING = 7
+    STOPPED = 8
+
+
+class NodeStatus(IntEnum):
+    """What the task's node has told about it; only forward too. ``HANDED``: it has acknowledged the task."""
+
+    NONE = 0
+    HANDED = 1
+    PENDING = 2
+    RUNNING = 3
+    STOPPED = 4
+
+
+class Container(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A container of a task. ``id`` is a UUID, the end of its ARN. What it runs is in the task definition."""
+
+    id: str
+    name: str
+    essential: bool = True
+    status: ContainerStatus = "PENDING"
+    ran: bool = False  # its process was started, however briefly
+    runtime_id: str | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    image_digest: str | None = None
+    bindings: tuple[dict[str, Any], ...] = ()  # networkBindings as the node reported them
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "name", sys.intern(self.name))
+
+
+class Attachment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What is attached to a task. ``id`` is a UUID, the end of its ARN; ``details`` have AWS's names."""
+
+    id: str
+    type: str = INTERFACE
+    status: AttachmentStatus = "PRECREATED"
+    details: dict[str, str] = {}
+
+
+class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A task.
+
+    ``last_status`` is only ever written by ``lifecycle.step``, ``desired_status`` by the control plane, ``node_status``
+    by what the node reports. ``cpu`` (1024 units = one vCPU) and ``memory`` (MiB) are what it takes of its node.
+    ``instance`` is its container instance's ARN (for Fargate a node that callers never see); ``charged`` while it
+    takes room there. ``overrides`` is a TaskOverride of AWS. Times are epoch seconds; ``wake_at`` is when the task loop
+    looks at it again.
+    """
+
+    id: str
+    cluster_arn: str
+    definition_arn: str
+    launch_type: str
+    group: str
+    cpu: int
+    memory: int
+    created_at: float
+    containers: tuple[Container, ...]
+    attachments: tuple[Attachment, ...] = ()
+    last_status: TaskStatus = TaskStatus.PROVISIONING
+    desired_status: DesiredStatus = "RUNNING"
+    node_status: NodeStatus = NodeStatus.NONE
+    node_reason: str | None = None
+    instance: str | None = None
+    charged: bool = False
+    lost: bool = False  # its node was given up while it ran
+    availability_zone: str | None = None
+    capacity_provider: str | None = None
+    platform_version: str | None = None
+    started_by: str | None = None
+    reference_id: str | None = None
+    overrides: dict[str, Any] = {}
+    tags: dict[str, str] = {}
+    ephemeral_storage: int = 0  # GiB, 0 outside Fargate
+    version: int = 1
+    connected_at: float | None = None
+    pull_started_at: float | None = None
+    pull_stopped_at: float | None = None
+    started_at: float | None = None
+    execution_stopped_at: float | None = None
+    stopping_at: float | None = None
+    stopped_at: float | None = None
+    stop_code: str | None = None
+    stopped_reason: str | None = None
+    wake_at: float | None = None
+
+    def __post_init__(self) -> None:
+        # Thousands of tasks name the same few clusters, definitions and nodes: one string each.
+        for name in ("cluster_arn", "definition_arn", "launch_type", "group", "instance", "availability_zone"):
+            value = getattr(self, name)
+            if value is not None:
+                force_setattr(self, name, sys.intern(value))
+
+    @property
+    def arn(self) -> str:
+        return f"{self.cluster_arn.replace(':cluster/', ':task/', 1)}/{self.id}"
+
+    @property
+    def family(self) -> str:
+        return self.definition_arn.rpartition("/")[2].rpartition(":")[0]
+
+    @property
+    def interface(self) -> Attachment | None:
+        """Its network interface, for awsvpc tasks that have got one."""
+        return next((a for a in self.attachments if a.type == INTERFACE), None)
+
+    @property
+    def interface_id(self) -> str | None:
+        """``eni-…`` of an interface that exists."""
+        found = self.interface
+        return found.details.get("networkInterfaceId") if found and found.status != "DELETED" else None
+
+
+class RunToken(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A RunTask call that may be repeated: ``digest`` is over its other parameters."""
+
+    token: str
+    digest: str
+    tasks: tuple[str, ...]  # ids
+    failures: tuple[dict[str, str], ...] = ()
+    wake_at: float
+
+
+def _filters(task: Task) -> Iterator[tuple[str, ...]]:
+    """What ListTasks finds it under: (filter, value, cluster ARN, desiredStatus)."""
+    cluster, desired = task.cluster_arn, task.desired_status
+    yield ("cluster", cluster, desired)
+    yield ("family", task.family, cluster, desired)
+    yield ("group", task.group, cluster, desired)
+    if task.started_by:
+        yield ("startedBy", task.started_by, cluster, desired)
+
+
+TASKS: Table[Task] = Table(
+    "task",
+    Task,
+    id=lambda r: r.id,
+    indexes={
+        "cluster": lambda r: (r.cluster_arn,),
+        "cluster_status": lambda r: ((r.cluster_arn, r.last_status.name),),
+        "filter": _filters,
+        "attachment": lambda r: [a.id for a in r.attachments] if r.last_status < TaskStatus.STOPPED else (),
+    },
+    global_indexes={
+        "unfinished": lambda r: (True,) if r.last_status < TaskStatus.STOPPED else (),
+        "instance": lambda r: (r.instance,) if r.instance and r.node_status < NodeStatus.STOPPED else (),
+    },
+)
+
+TOKENS: Table[RunToken] = Table("run-task-token", RunToken, id=lambda r: r.token)

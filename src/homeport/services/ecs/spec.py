@@ -1,0 +1,95 @@
+"""What a node is told to run: a task, its definition and its interface as one ``TaskSpec``. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from homeport.agentapi import ContainerSpec, Dependency, InterfaceSpec, TaskSpec, Ulimit
+from homeport.core import arn
+from homeport.services.ec2.model import NetworkInterface
+from homeport.services.ecs import definitions, overrides
+from homeport.services.ecs.model.definition import TaskDefinition
+from homeport.services.ecs.model.task import Task
+
+STOP_TIMEOUT = 30  # seconds between SIGTERM and SIGKILL where a container says nothing else
+FARGATE_FILES = Ulimit(name="nofile", soft=65535, hard=65535)  # Fargate's default limit of open files
+
+
+def task_spec(
+    task: Task, definition: TaskDefinition, interface: NetworkInterface | None, facts: Mapping[str, str]
+) -> TaskSpec:
+    """The task as its node shall run it. ``facts`` are ``ec2.eni.spec_facts`` of the interface."""
+    fargate = task.launch_type == "FARGATE"
+    cpu, memory = overrides.size(task.overrides, definitions.task_cpu(definition), definitions.task_memory(definition))
+    parsed = arn.parse(task.cluster_arn)
+    return TaskSpec(
+        family=definition.family,
+        revision=definition.revision,
+        region=parsed.region if parsed else "",
+        availability_zone=task.availability_zone or "",
+        launch_type=task.launch_type,
+        cpu=cpu,
+        memory=memory,
+        containers=tuple(
+            container_spec(overrides.merged(c, task.overrides), fargate=fargate)
+            for c in definitions.containers(definition)
+        ),
+        interface=interface_spec(task, interface, facts) if interface else None,
+    )
+
+
+def container_spec(container: Mapping[str, Any], *, fargate: bool) -> ContainerSpec:
+    """A container definition, overrides merged, as its node shall run it."""
+    ulimits = tuple(Ulimit(u["name"], u["softLimit"], u["hardLimit"]) for u in container.get("ulimits") or ())
+    if fargate and all(u.name != FARGATE_FILES.name for u in ulimits):
+        ulimits = (*ulimits, FARGATE_FILES)
+    capabilities = (container.get("linuxParameters") or {}).get("capabilities") or {}
+    return ContainerSpec(
+        name=container["name"],
+        image=container["image"],
+        essential=container.get("essential", True),
+        entry_point=_words(container.get("entryPoint")),
+        command=_words(container.get("command")),
+        environment={e["name"]: e["value"] for e in container.get("environment") or ()},
+        user=container.get("user") or None,
+        working_directory=container.get("workingDirectory") or None,
+        cpu=int(container.get("cpu") or 0),
+        memory=int(container.get("memory") or 0),
+        memory_reservation=int(container.get("memoryReservation") or 0),
+        stop_timeout=_seconds(container.get("stopTimeout"), STOP_TIMEOUT),
+        start_timeout=_seconds(container.get("startTimeout"), 0),
+        depends_on=tuple(Dependency(d["containerName"], d["condition"]) for d in container.get("dependsOn") or ()),
+        readonly_root_filesystem=bool(container.get("readonlyRootFilesystem")),
+        capabilities_add=tuple(capabilities.get("add") or ()),
+        capabilities_drop=tuple(capabilities.get("drop") or ()),
+        ulimits=ulimits,
+        system_controls={s["namespace"]: s["value"] for s in container.get("systemControls") or ()},
+        labels=dict(container.get("dockerLabels") or {}),
+    )
+
+
+def interface_spec(task: Task, interface: NetworkInterface, facts: Mapping[str, str]) -> InterfaceSpec:
+    return InterfaceSpec(
+        attachment_arn=interface.description,
+        eni_id=interface.id,
+        mac=interface.mac,
+        vpc_id=interface.vpc_id,
+        vpc_cidr=facts["vpc_cidr"],
+        subnet_id=interface.subnet_id,
+        subnet_cidr=facts["subnet_cidr"],
+        private_address=interface.private_address,
+        gateway=facts["gateway"],
+        private_dns_name=interface.private_dns_name,
+        public_address=interface.public_address,
+        groups=interface.groups,
+    )
+
+
+def _words(words: list[str] | None) -> tuple[str, ...] | None:
+    """None and an empty list both mean the image's own."""
+    return tuple(words) if words else None
+
+
+def _seconds(value: int | None, default: int) -> int:
+    return default if value is None else int(value)

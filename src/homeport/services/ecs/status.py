@@ -1,0 +1,63 @@
+"""What ``homeport status`` shows of nodes and tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from homeport.services.ec2.model import INTERFACES
+from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance, Room
+from homeport.services.ecs.model.task import TASKS, Task
+from homeport.store import Scope, View
+
+OVERCOMMIT = ("cpu", "memory")  # of the attributes homeport.overcommit.cpu and .memory
+SHOWN_TASKS = 1000  # tasks that are listed at most
+
+
+def status(view: View) -> dict[str, Any]:
+    """``nodes`` with what they registered (CPU units, MiB) and what their tasks take of it; ``tasks`` that are not
+    STOPPED."""
+    rooms = ((instance, view.get(ROOMS, scope, instance.id)) for scope, instance in view.each(INSTANCES))
+    tasks = view.find_global(TASKS, "unfinished", True)[:SHOWN_TASKS]
+    return {
+        "nodes": [_node(instance, room) for instance, room in rooms if room is not None],
+        "tasks": [_task(view, scope, task) for scope, task in tasks],
+    }
+
+
+def _node(instance: Instance, room: Room) -> dict[str, Any]:
+    multiples = {name: _number(instance.attribute(f"homeport.overcommit.{name}")) for name in OVERCOMMIT}
+    return {
+        "id": instance.node or instance.id,
+        "arn": instance.arn,
+        "fargate": instance.fargate,
+        "status": "LOST" if instance.lost else instance.status,
+        "connected": instance.connected,
+        "capacity": {"cpu": room.cpu, "memory": room.memory},
+        "used": {"cpu": room.cpu_used, "memory": room.memory_used},
+        "overcommit": multiples if all(multiples.values()) else None,
+        "tasks": room.tasks,
+    }
+
+
+def _task(view: View, scope: Scope, task: Task) -> dict[str, Any]:
+    interface = view.get(INTERFACES, scope, task.interface_id) if task.interface_id else None
+    return {
+        "id": task.id,
+        "arn": task.arn,
+        "cluster": task.cluster_arn.rpartition("/")[2],
+        "definition": task.definition_arn.rpartition("/")[2],
+        "last_status": task.last_status.name,
+        "desired_status": task.desired_status,
+        "stopped_reason": task.stopped_reason,
+        "since": task.started_at or task.created_at,
+        "address": interface.private_address if interface else None,
+        "public_address": interface.public_address if interface else None,
+    }
+
+
+def _number(text: str | None) -> float | None:
+    """What a node multiplied its real resources with before it registered them, where it says so."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

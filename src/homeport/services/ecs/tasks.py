@@ -1,0 +1,55 @@
+"""Finding tasks, and stopping all of them."""
+
+from __future__ import annotations
+
+from homeport.core.errors import AwsError, invalid_parameter
+from homeport.services.ecs import effects, lifecycle, names
+from homeport.services.ecs.model.cluster import Cluster
+from homeport.services.ecs.model.task import TASKS, Task
+from homeport.store import Scope, Tx, View
+
+
+def not_found() -> AwsError:
+    return invalid_parameter("The referenced task was not found.")
+
+
+def find(view: View, scope: tuple[str, str], cluster: Cluster, text: str) -> Task | None:
+    """The cluster's task that ``text`` names by id or ARN. Raises InvalidParameterException for an ARN of something
+    else."""
+    name = names.local(scope, "task", text)
+    if name is None:
+        return None
+    named_cluster, _, id = name.rpartition("/")
+    task = view.get(TASKS, scope, id)
+    if task is None or (named_cluster and named_cluster != cluster.name):
+        return None
+    return task if belongs(task, cluster) else None
+
+
+def belongs(task: Task, cluster: Cluster) -> bool:
+    """Whether it runs in this cluster, and not in a deleted one of the same name."""
+    return task.cluster_arn == cluster.arn and task.created_at >= cluster.created_at
+
+
+def arn_of(cluster: Cluster, text: str) -> str:
+    """The ARN that a caller's id or ARN of a task stands for."""
+    return text if text.startswith("arn:") else f"{cluster.arn.replace(':cluster/', ':task/', 1)}/{text}"
+
+
+def stop_all(tx: Tx, reason: str) -> int:
+    """Asks every unfinished task to stop; returns how many were asked."""
+    asked = 0
+    for scope, task in unfinished_tasks(tx):
+        stopping = lifecycle.request_stop(task, "UserInitiated", reason, tx.now)
+        effects.save(tx, scope, task, stopping)
+        asked += stopping is not task
+    return asked
+
+
+def unfinished(view: View) -> int:
+    """How many tasks are not STOPPED yet."""
+    return len(unfinished_tasks(view))
+
+
+def unfinished_tasks(view: View) -> list[tuple[Scope, Task]]:
+    return view.find_global(TASKS, "unfinished", True)
