@@ -1,0 +1,335 @@
+"""The driver: containers through containerd and runc."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from homeport.agent.drivers import ContainerPlan, DriverError, Image, Observed, Progress
+from homeport.agent.drivers.containerd import client as c
+from homeport.agent.drivers.containerd import containerd_pb2 as pb
+from homeport.agent.drivers.containerd import daemon, files, logs, machine, observed, rootfs, signals, spec, users
+from homeport.agent.drivers.containerd.cgroups import Cgroups
+from homeport.agent.drivers.containerd.client import AlreadyExists, CallError, Client, NotFound, Unavailable
+from homeport.agent.drivers.containerd.events import Events
+from homeport.agent.drivers.containerd.images import ImageStore
+from homeport.agent.drivers.containerd.instance import Instance
+from homeport.agent.drivers.containerd.manifests import BadManifest, Resolved
+from homeport.agent.drivers.containerd.unpack import SNAPSHOTTER
+
+T = TypeVar("T")
+Listed = list[Observed]  # inside the class, ``list`` is the method
+
+_RUNTIME = "io.containerd.runc.v2"
+_SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
+_OPTIONS_TYPE = "containerd.runc.v1.Options"
+_OUTAGE_SECONDS = 30.0  # a call waits that long for a containerd that is being restarted
+_TRIM_SECONDS = 5.0
+_SIGKILL = 9
+_MAX_LABEL = 4096  # bytes of a label's name and value: containerd's limit
+
+
+class ContainerdDriver:
+    """A ``Driver``. ``insecure``: registries to be spoken to over HTTP besides this machine's own."""
+
+    def __init__(self, instance: Instance, insecure: frozenset[str] = frozenset()) -> None:
+        self._instance, self._insecure = instance, insecure
+        self._cgroups = Cgroups(instance.name)
+        self._marks = observed.Marks(instance)
+        self._labels: dict[str, dict[str, str]] = {}  # of the containers that this process has met
+        self._accounts: dict[str, users.Accounts] = {}  # by chain id
+        self._ensuring = asyncio.Lock()
+        self._trimming: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._instance.run.mkdir(mode=0o711, exist_ok=True)
+        await daemon.ensure(self._instance)
+        self._client = Client(str(self._instance.socket), self._instance.name)
+        self._events = Events(self._client, self._revive)
+        self.images = ImageStore(self._client, self._insecure)
+        namespace = pb.Namespace(name=self._instance.name)
+        with contextlib.suppress(AlreadyExists):
+            await self._client.call(c.CREATE_NAMESPACE, pb.CreateNamespaceRequest(namespace=namespace))
+        self._machine = machine.detect(self._cgroups)
+        await self._steady("CannotListContainersError", self._sweep)
+        self._trimming = asyncio.create_task(self._trim())
+
+    async def close(self) -> None:
+        if self._trimming is not None:
+            self._trimming.cancel()
+            await asyncio.gather(self._trimming, return_exceptions=True)
+            await self._client.close()
+
+    # --- a containerd that is away ------------------------------------------------------------------------------------
+
+    async def _revive(self) -> None:
+        """Returns when containerd answers again, started if it is ours. Raises DriverError."""
+        async with self._ensuring:
+            await daemon.ensure(self._instance)
+
+    async def _steady(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Runs ``work``, and again if the connection breaks meanwhile: all of it may be repeated. Other failures become
+        a DriverError ``name``."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _OUTAGE_SECONDS
+        while True:
+            try:
+                return await work()
+            except Unavailable as e:
+                if loop.time() > deadline:
+                    raise DriverError(name, e.text) from None
+                await self._revive()
+                await asyncio.sleep(0.05)
+            except CallError as e:
+                raise DriverError(name, e.text) from None
+
+    async def _sweep(self) -> None:
+        """Removes what a crash left: containers made halfway, snapshots without a container."""
+        containers, tasks = await self._everything()
+        for container in containers:
+            if self._look(container.id, dict(container.labels), tasks.get(container.id)) is None:
+                await self._remove(container.id)
+        kept = {container.id for container in containers}
+        request = pb.ListSnapshotsRequest(snapshotter=SNAPSHOTTER, filters=["kind==active", "kind==view"])
+        async for page in self._client.stream(c.LIST_SNAPSHOTS, request):
+            for info in page.info:
+                if info.labels.get("containerd.io/gc.root") == "homeport" and info.name not in kept:
+                    await self._remove_snapshot(info.name)
+
+    # --- images -------------------------------------------------------------------------------------------------------
+
+    async def pull(self, reference: str, progress: Callable[[Progress], None]) -> Image:
+        async def work() -> Image:
+            image = await self.images.pull(reference, progress)
+            resolved = await self.images.resolve(image.digest)
+            await self._accounts_of(resolved.chain_id)
+            return image
+
+        return await self._steady("CannotPullContainerError", work)
+
+    async def _accounts_of(self, chain_id: str) -> users.Accounts:
+        if chain_id not in self._accounts:
+            self._accounts[chain_id] = await rootfs.accounts(self._client, chain_id, self._instance.run)
+        return self._accounts[chain_id]
+
+    # --- create -------------------------------------------------------------------------------------------------------
+
+    async def create(self, plan: ContainerPlan) -> None:
+        await self._steady("CannotCreateContainerError", lambda: self._create(plan))
+
+    async def _create(self, plan: ContainerPlan) -> None:
+        try:
+            resolved = await self.images.resolve(plan.image.digest)
+            accounts = await self._accounts_of(resolved.chain_id)
+        except (NotFound, BadManifest, OSError) as e:
+            raise DriverError("CannotCreateContainerError", f"no such image: {plan.spec.image}: {e}") from None
+        try:
+            user = users.resolve(plan.spec.user or resolved.config.user, accounts)
+            container = self._container(plan, resolved, user)
+        except users.BadUser as e:
+            raise DriverError("CannotStartContainerError", str(e)) from None
+        except (spec.BadContainer, OSError) as e:
+            raise DriverError("CannotCreateContainerError", str(e)) from None
+        try:
+            # Neither needs the other; the snapshot's label keeps it until the container names it.
+            record = self._client.call(c.CREATE_CONTAINER, pb.ContainerMessage(container=container))
+            mounts = await _both(self._prepare(plan.id, resolved.chain_id), record)
+        except AlreadyExists:
+            if await self._observe(plan.id) is not None:
+                return
+            await self._remove(plan.id)
+            await self._create(plan)
+            return
+        self._labels[plan.id] = dict(container.labels)
+        await self._create_task(plan, mounts)
+
+    def _container(self, plan: ContainerPlan, resolved: Resolved, user: users.User) -> pb.Container:
+        """The container's record, its files, folders and cgroup made. Raises BadContainer, OSError."""
+        hostname = plan.hostname or plan.task_id[:12]
+        generated = files.write(self._instance.task(plan.task_id) / "files", hostname, plan.address)
+        logs.make(self._instance.state, plan.task_id, plan.spec.name)
+        self._cgroups.prepare(plan.task_id, plan.task_cpu, plan.task_memory)
+        cgroup = self._cgroups.path(plan.task_id, plan.id)
+        oci = spec.build(plan, resolved.config, user, hostname, generated, cgroup, self._machine)
+        labels = {name: text for name, text in plan.labels.items() if len(f"{name}{text}".encode()) <= _MAX_LABEL}
+        labels |= {
+            observed.TASK: plan.task_id,
+            observed.CONTAINER: plan.spec.name,
+            observed.STOP_SIGNAL: resolved.config.stop_signal or "SIGTERM",
+            observed.TASK_CPU: str(plan.task_cpu),
+        }
+        options = pb.RuncOptions(root=str(self._instance.runc_root))
+        return pb.Container(
+            id=plan.id,
+            labels=labels,
+            image=plan.image.reference,
+            runtime=pb.Runtime(
+                name=_RUNTIME, options=AnyMessage(type_url=_OPTIONS_TYPE, value=options.SerializeToString())
+            ),
+            spec=AnyMessage(type_url=_SPEC_TYPE, value=msgspec.json.encode(oci)),
+            snapshotter=SNAPSHOTTER,
+            snapshot_key=plan.id,
+        )
+
+    async def _prepare(self, id: str, chain_id: str) -> pb.MountsResponse:
+        """The container's writable snapshot."""
+        request = pb.PrepareSnapshotRequest(
+            snapshotter=SNAPSHOTTER, key=id, parent=chain_id, labels={"containerd.io/gc.root": "homeport"}
+        )
+        return await self._client.call(c.PREPARE_SNAPSHOT, request)
+
+    async def _create_task(self, plan: ContainerPlan, mounts: pb.MountsResponse) -> None:
+        output = logs.paths(self._instance.state, plan.task_id, plan.spec.name)
+        request = pb.CreateTaskRequest(
+            container_id=plan.id,
+            rootfs=mounts.mounts,
+            stdout=str(output["stdout"]),
+            stderr=str(output["stderr"]),
+        )
+        try:
+            await self._client.call(c.CREATE_TASK, request)
+        except Unavailable:
+            raise
+        except CallError as e:
+            await self._remove(plan.id)
+            # In ECS a container that runc refuses was created, and could not be started.
+            raise DriverError("CannotStartContainerError", e.text) from None
+
+    # --- start, kill, remove ------------------------------------------------------------------------------------------
+
+    async def start(self, id: str) -> Observed:
+        return await self._steady("CannotStartContainerError", lambda: self._start(id))
+
+    async def _start(self, id: str) -> Observed:
+        labels = await self._labels_of(id)
+        task_id = labels[observed.TASK]
+        started_at = self._marks.set(task_id, id)
+        try:
+            response = await self._client.call(c.START_TASK, pb.TaskRequest(container_id=id))
+        except Unavailable:
+            raise
+        except CallError:
+            found = await self._observe(id)
+            if found is None or found.state == "created":
+                self._marks.clear(task_id, id)
+                raise
+            return found  # it was started before
+        with contextlib.suppress(OSError):
+            self._cgroups.throttle(task_id, int(labels.get(observed.TASK_CPU, "0")))
+        return Observed(id, "running", response.pid, started_at=started_at, labels=labels)
+
+    async def _labels_of(self, id: str) -> dict[str, str]:
+        if id not in self._labels:
+            response = await self._client.call(c.GET_CONTAINER, pb.ContainerId(id=id))
+            self._labels[id] = dict(response.container.labels)
+        return self._labels[id]
+
+    async def kill(self, id: str, signal: int | None) -> None:
+        async def work() -> None:
+            with contextlib.suppress(NotFound, c.FailedPrecondition):
+                labels = await self._labels_of(id)
+                number = signal if signal is not None else signals.number(labels.get(observed.STOP_SIGNAL, "SIGTERM"))
+                await self._client.call(c.KILL_TASK, pb.KillRequest(container_id=id, signal=number))
+
+        await self._steady("CannotStopContainerError", work)
+
+    async def remove(self, id: str) -> None:
+        await self._steady("CannotRemoveContainerError", lambda: self._remove(id))
+
+    async def _remove(self, id: str) -> None:
+        labels: dict[str, str] = {}
+        with contextlib.suppress(NotFound):
+            labels = await self._labels_of(id)
+        await self._end_task(id)
+        with contextlib.suppress(NotFound):
+            await self._client.call(c.DELETE_CONTAINER, pb.ContainerId(id=id))
+        await self._remove_snapshot(id)
+        if observed.TASK in labels:
+            self._marks.clear(labels[observed.TASK], id)
+        self._labels.pop(id, None)
+        self._events.forget(id)
+
+    async def _end_task(self, id: str) -> None:
+        request = pb.TaskRequest(container_id=id)
+        with contextlib.suppress(NotFound):
+            try:
+                await self._client.call(c.DELETE_TASK, request)
+            except c.FailedPrecondition:  # it runs
+                with contextlib.suppress(NotFound):
+                    await self._client.call(c.KILL_TASK, pb.KillRequest(container_id=id, signal=_SIGKILL))
+                await self._client.call(c.WAIT_TASK, request)
+                await self._client.call(c.DELETE_TASK, request)
+
+    async def _remove_snapshot(self, name: str) -> None:
+        with contextlib.suppress(NotFound):
+            await self._client.call(c.REMOVE_SNAPSHOT, pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=name))
+
+    async def remove_task(self, task_id: str) -> None:
+        self._cgroups.remove_task(task_id)
+        await asyncio.to_thread(shutil.rmtree, self._instance.task(task_id), ignore_errors=True)
+
+    # --- what is ------------------------------------------------------------------------------------------------------
+
+    async def observe(self, id: str) -> Observed | None:
+        return await self._steady("CannotInspectContainerError", lambda: self._observe(id))
+
+    async def _observe(self, id: str) -> Observed | None:
+        try:
+            labels = await self._labels_of(id)
+        except NotFound:
+            return None
+        process = None
+        with contextlib.suppress(NotFound):
+            process = (await self._client.call(c.GET_TASK, pb.TaskRequest(container_id=id))).process
+        return self._look(id, labels, process)
+
+    def _look(self, id: str, labels: dict[str, str], process: pb.Process | None) -> Observed | None:
+        task_id = labels.get(observed.TASK, "")
+        stopped = process is not None and process.status == pb.STOPPED
+        oom = stopped and self._cgroups.oom_killed(task_id, id)
+        return observed.observed(id, labels, process, self._marks.get(task_id, id), self._events.exits.get(id), oom)
+
+    async def list(self) -> Listed:
+        async def work() -> Listed:
+            containers, tasks = await self._everything()
+            self._labels = {container.id: dict(container.labels) for container in containers}
+            found = (self._look(id, labels, tasks.get(id)) for id, labels in self._labels.items())
+            return [one for one in found if one is not None]
+
+        return await self._steady("CannotListContainersError", work)
+
+    async def _everything(self) -> tuple[Sequence[pb.Container], dict[str, pb.Process]]:
+        request = pb.ListContainersRequest(filters=[f'labels."{observed.TASK}"'])
+        containers = (await self._client.call(c.LIST_CONTAINERS, request)).containers
+        tasks = (await self._client.call(c.LIST_TASKS, pb.ListTasksRequest())).tasks
+        return containers, {process.id: process for process in tasks}
+
+    def events(self) -> AsyncIterator[str]:
+        return self._events.watch()
+
+    async def _trim(self) -> None:
+        """Bounds the output of every container that this process has met."""
+        while True:
+            await asyncio.sleep(_TRIM_SECONDS)
+            for labels in list(self._labels.values()):
+                names = labels.get(observed.TASK, ""), labels.get(observed.CONTAINER, "")
+                for path in logs.paths(self._instance.state, *names).values():
+                    with contextlib.suppress(OSError):
+                        logs.trim(path)
+
+
+async def _both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, object]) -> T:
+    """Both at once, and both ended, whatever comes; returns the first one's result. An AlreadyExists of either wins
+    over other failures."""
+    wanted, other = asyncio.create_task(first), asyncio.create_task(second)
+    results = await asyncio.gather(wanted, other, return_exceptions=True)
+    failures = [r for r in results if isinstance(r, BaseException)]
+    for failure in sorted(failures, key=lambda f: not isinstance(f, AlreadyExists)):
+        raise failure
+    return wanted.result()

@@ -1,0 +1,133 @@
+"""What containers wrote: one plain file for stdout and one for stderr, appended to by the container's shim, so that
+neither the agent's death nor containerd's loses a byte.
+
+Files are bounded by giving their old part back to the file system as a hole: offsets stay valid, and the shim, which
+appends, notices nothing. Readers skip the hole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from homeport.agent.drivers.containerd import syscalls
+
+KEEP = 64 << 20  # bytes kept of each file
+_SLACK = 1 << 20  # bytes above that before anything is cut
+_BLOCK = 4096
+_CHUNK = 256 << 10
+POLL_SECONDS = 0.1
+
+Stream = Literal["stdout", "stderr"]
+STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
+
+
+def folder(state: Path, task_id: str, container: str) -> Path:
+    """The folder of a container's output; ``container`` is its name in the task definition."""
+    return state / "agent" / "logs" / task_id / container
+
+
+def paths(state: Path, task_id: str, container: str) -> dict[Stream, Path]:
+    return {stream: folder(state, task_id, container) / stream for stream in STREAMS}
+
+
+def make(state: Path, task_id: str, container: str) -> dict[Stream, Path]:
+    """Makes the files, readable by root only; what is in them already stays."""
+    found = paths(state, task_id, container)
+    folder(state, task_id, container).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in found.values():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600))
+    return found
+
+
+def trim(path: Path, keep: int = KEEP, slack: int = _SLACK) -> int:
+    """Cuts the file's old part where it holds over ``keep`` + ``slack`` bytes; returns the offset from which it is
+    readable. Where the file system has no holes, the file is emptied."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        stat = os.fstat(fd)
+        if stat.st_blocks * 512 <= keep + slack:
+            return 0
+        end = (stat.st_size - keep) // _BLOCK * _BLOCK
+        if end <= 0:
+            return 0
+        try:
+            syscalls.punch_hole(fd, 0, end)
+        except OSError as e:
+            if e.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            os.ftruncate(fd, 0)
+            return 0
+        return end
+    finally:
+        os.close(fd)
+
+
+def read(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(offset, bytes) of what is in the file from ``offset`` on, holes left out. After a cut, the first line starts at
+    its beginning. An offset beyond the end (the file was emptied) starts anew."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        size = os.fstat(fd).st_size
+        position = offset if offset <= size else 0
+        while position < size:
+            start = _data(fd, position)
+            if start is None:
+                return
+            data = os.pread(fd, min(_CHUNK, size - start), start)
+            if not data:
+                return
+            if start > position:
+                data, start = _from_next_line(data, start)
+            position = start + len(data)
+            yield start, data
+    finally:
+        os.close(fd)
+
+
+def _data(fd: int, position: int) -> int | None:
+    try:
+        return os.lseek(fd, position, os.SEEK_DATA)
+    except OSError as e:
+        if e.errno == errno.ENXIO:
+            return None  # nothing but hole up to the end
+        raise
+
+
+def _from_next_line(data: bytes, start: int) -> tuple[bytes, int]:
+    # A hole ends at a block's edge, mostly inside a line.
+    data, start = data.lstrip(b"\0"), start + len(data) - len(data.lstrip(b"\0"))
+    newline = data.find(b"\n")
+    return (data, start) if newline < 0 else (data[newline + 1 :], start + newline + 1)
+
+
+def follow(files: Mapping[Stream, Path], ended: Callable[[], bool]) -> Iterator[tuple[Stream, bytes]]:
+    """Everything in the files, then what is added, until ``ended`` says that no more will come. Blocks between
+    chunks, for ``POLL_SECONDS`` at a time."""
+    offsets: dict[Stream, int] = dict.fromkeys(files, 0)
+    while True:
+        last = ended()
+        quiet = True
+        for stream, path in files.items():
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_size < offsets[stream]:
+                    offsets[stream] = 0
+            for start, data in read(path, offsets[stream]):
+                offsets[stream] = start + len(data)
+                quiet = False
+                yield stream, data
+        if last:
+            return
+        if quiet:
+            time.sleep(POLL_SECONDS)

@@ -1,0 +1,75 @@
+"""Reading files of an image: its snapshot is mounted for a moment, and paths are resolved inside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from homeport.agent.drivers.containerd import client as c
+from homeport.agent.drivers.containerd import containerd_pb2 as pb
+from homeport.agent.drivers.containerd import syscalls
+from homeport.agent.drivers.containerd.client import CallError, Client
+from homeport.agent.drivers.containerd.unpack import SNAPSHOTTER
+from homeport.agent.drivers.containerd.users import Accounts
+
+_MAX_FILE = 4 << 20  # bytes of a passwd or group file
+
+
+async def accounts(client: Client, chain_id: str, run: Path) -> Accounts:
+    """The account files of an image. ``run``: a short path for the mount. Raises CallError, OSError."""
+    key = f"look-{uuid.uuid4().hex}"
+    request = pb.PrepareSnapshotRequest(
+        snapshotter=SNAPSHOTTER, key=key, parent=chain_id, labels={"containerd.io/gc.root": "homeport"}
+    )
+    view = await client.call(c.VIEW_SNAPSHOT, request)
+    try:
+        return await asyncio.to_thread(_read, view.mounts, run)
+    finally:
+        with contextlib.suppress(CallError):
+            await client.call(c.REMOVE_SNAPSHOT, pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=key))
+
+
+def _read(mounts: Sequence[pb.Mount], run: Path) -> Accounts:
+    run.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="look-", dir=run) as folder:
+        target, layers = os.path.join(folder, "m"), os.path.join(folder, "l")
+        os.mkdir(target)
+        for mount in mounts:
+            _mount(mount, target, layers)
+        try:
+            root = os.open(target, os.O_PATH | os.O_DIRECTORY)
+            try:
+                return Accounts(_text(root, "/etc/passwd"), _text(root, "/etc/group"))
+            finally:
+                os.close(root)
+        finally:
+            syscalls.unmount(target)
+
+
+def _mount(mount: pb.Mount, target: str, link: str) -> None:
+    """Read-only. The kernel takes a page of options, which the full paths of many layers would exceed: they are
+    named by way of a link to the folder that they share."""
+    options = [o for o in mount.options if o not in ("ro", "rw", "rbind", "bind")]
+    lower = next((o.removeprefix("lowerdir=") for o in options if o.startswith("lowerdir=")), None)
+    if lower is None:
+        syscalls.bind_read_only(mount.source, target)
+        return
+    folders = lower.split(":")
+    shared = os.path.commonpath(folders) if len(folders) > 1 else os.path.dirname(folders[0])
+    os.symlink(shared, link)
+    short = ":".join(link + folder[len(shared) :] for folder in folders)
+    syscalls.mount("overlay", target, "overlay", syscalls.MS_RDONLY, f"lowerdir={short}")
+
+
+def _text(root: int, path: str) -> str:
+    """A file of the image as text; "" if there is none that can be read."""
+    try:
+        with open(syscalls.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+            return file.read(_MAX_FILE).decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,62 @@
+"""Linux calls that Python's standard library lacks, through the C library. All raise OSError."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+MS_RDONLY = 1
+MNT_DETACH = 2
+_MS_REMOUNT, _MS_BIND, _MS_REC = 0x20, 0x1000, 0x4000
+_FALLOC_FL_KEEP_SIZE = 1
+_FALLOC_FL_PUNCH_HOLE = 2
+_SYS_OPENAT2 = 437  # the same on every architecture
+_RESOLVE_IN_ROOT = 0x10
+_RESOLVE_NO_MAGICLINKS = 0x02
+_PAGE = 4096
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def _check(result: int, name: str = "") -> int:
+    if result < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno), name)
+    return result
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
+    """mount(2). ``data`` may not exceed a page."""
+    raw = data.encode()
+    if len(raw) >= _PAGE:
+        raise OSError(7, f"mount options of {len(raw)} bytes exceed a page", target)
+    _check(_libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), raw), target)
+
+
+def bind_read_only(source: str, target: str) -> None:
+    """A bind mount; the kernel makes it read-only in a second step."""
+    mount(source, target, "none", _MS_BIND | _MS_REC, "")
+    mount("none", target, "none", _MS_BIND | _MS_REMOUNT | MS_RDONLY, "")
+
+
+def unmount(target: str) -> None:
+    """Detaches a mount."""
+    _check(_libc.umount2(target.encode(), MNT_DETACH), target)
+
+
+def open_in_root(root: int, path: str, flags: int = os.O_RDONLY) -> int:
+    """Opens ``path`` below the directory ``root`` (a descriptor) as a process chrooted there would: absolute links and
+    ``..`` stay inside. Returns a descriptor."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    number, size = ctypes.c_long(_SYS_OPENAT2), ctypes.c_size_t(ctypes.sizeof(how))
+    return _check(_libc.syscall(number, ctypes.c_int(root), path.encode(), ctypes.byref(how), size), path)
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Gives a range of a file back to the file system; it reads as zeros, the file's size stays."""
+    mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
+    _check(_libc.fallocate64(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)))
