@@ -54,6 +54,8 @@ class Place:
 
     def close(self) -> None:
         for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts: it holds the namespace too
             each.close()
         self._thread.shutdown()
 

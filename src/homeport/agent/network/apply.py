@@ -26,7 +26,7 @@ from homeport.agentapi import HomeportGroupsMessage, InterfaceSpec
 
 _Result = TypeVar("_Result")
 _FAILURES = (OSError, ValueError, NftError, NftLost, subprocess.SubprocessError)
-_KEEP_SECONDS = 10.0  # how soon the root namespace's part is back after a firewall or Docker was started anew
+KEEP_SECONDS = 10.0  # a look costs 5 ms; firewalls and Docker are started anew rarely
 
 
 class NodeNetwork:
@@ -34,13 +34,22 @@ class NodeNetwork:
 
     ``instance``: 8 hex digits, the agent's own on the machine. ``pool``: CIDR of the public addresses that this agent
     serves (its first and last address are the agent's). ``state_dir``: the agent's; a folder ``network`` is made in it.
-    ``root``: path of the network namespace that is the host's, None for the process's own.
+    ``root``: path of the network namespace that is the host's, None for the process's own. ``keep_seconds``: how soon
+    the host's part is back after others undid it.
     """
 
-    def __init__(self, instance: str, pool: str, state_dir: Path, root: str | None = None) -> None:
+    def __init__(
+        self,
+        instance: str,
+        pool: str,
+        state_dir: Path,
+        root: str | None = None,
+        keep_seconds: float = KEEP_SECONDS,
+    ) -> None:
         self._names, self._pool = layout.names(instance), layout.pool(pool)
+        self._keep_seconds = keep_seconds
         self._state_dir, self._root = state_dir, root
-        self._thread = _thread(root)
+        self._thread: ThreadPoolExecutor | None = None
         self._node: _Node | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -52,12 +61,8 @@ class NodeNetwork:
             self._watch = asyncio.create_task(self._keep(node))
 
     async def close(self) -> None:
-        if self._watch:
-            self._watch.cancel()
-        if self._node:
-            await self._call(self._node.close)
-        self._node = self._watch = None
-        self._thread.shutdown(wait=False)
+        await self._leave()
+        self._end_thread()
 
     async def attach(self, task_id: str, interface: InterfaceSpec) -> str:
         return await self._call(self._opened().attach, task_id, interface)
@@ -72,13 +77,21 @@ class NodeNetwork:
         await self._call(self._opened().set_groups, message)
 
     async def destroy(self) -> None:
+        await self._leave()
+        await self._call(_destroy, self._names, _records(self._state_dir))
+        self._end_thread()
+
+    async def _leave(self) -> None:
+        node, self._node = self._node, None
         if self._watch:
             self._watch.cancel()
-        if self._node:
-            await self._call(self._node.close)
-        self._node = self._watch = None
-        await self._call(_destroy, self._names, _records(self._state_dir))
-        self._thread.shutdown(wait=False)
+        if node:
+            await self._call(node.close)
+
+    def _end_thread(self) -> None:
+        if self._thread:
+            self._thread.shutdown(wait=False)
+        self._thread = None
 
     def _opened(self) -> _Node:
         if self._node is None:
@@ -86,6 +99,8 @@ class NodeNetwork:
         return self._node
 
     async def _call(self, function: Callable[..., _Result], *arguments: object) -> _Result:
+        if self._thread is None:
+            self._thread = _thread(self._root)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
         except _FAILURES as error:
@@ -93,7 +108,7 @@ class NodeNetwork:
 
     async def _keep(self, node: _Node) -> None:
         while True:
-            await asyncio.sleep(_KEEP_SECONDS)
+            await asyncio.sleep(self._keep_seconds)
             with suppress(NetworkError):  # the next turn tries again
                 await self._call(node.keep)
 
