@@ -82,6 +82,10 @@ class Ecs:
         scope = Scope(ACCOUNT, region)
         self._runner.run(self.store.update(lambda tx: tx.put(table, scope, record), "test"))
 
+    def delete(self, table: Any, id: str, region: str = "us-east-1") -> None:
+        scope = Scope(ACCOUNT, region)
+        self._runner.run(self.store.update(lambda tx: tx.delete(table, scope, id), "test"))
+
     def restarted(self) -> Ecs:
         """A new store on the same journal."""
         self._runner.run(self.store.close())

@@ -130,7 +130,7 @@ def test_describe_takes_names_and_arns_and_tells_what_is_missing(ecs: Ecs) -> No
     for name in ("a", "b"):
         ecs("CreateCluster", clusterName=name)
     foreign = "arn:aws:ecs:us-east-1:999999999999:cluster/a"
-    told = ecs("DescribeClusters", clusters=["b", ARN + "a", "b", "gone", foreign])
+    told = ecs("DescribeClusters", clusters=["b", ARN + "a", "a", "b", "gone", foreign])
     assert [c["clusterName"] for c in told["clusters"]] == ["b", "a"]
     assert told["failures"] == [{"arn": ARN + "gone", "reason": "MISSING"}, {"arn": foreign, "reason": "MISSING"}]
     assert ecs("DescribeClusters")["failures"] == [{"arn": ARN + "default", "reason": "MISSING"}]
@@ -275,6 +275,13 @@ BOTH = ["FARGATE", "FARGATE_SPOT"]
             "The specified capacity provider strategy contains a duplicate capacity provider.",
         ),
         (
+            {
+                "capacityProviders": ["FARGATE"],
+                "defaultCapacityProviderStrategy": [{"capacityProvider": "FARGATE"}] * 21,
+            },
+            "A capacity provider strategy can have at most 20 capacity providers.",
+        ),
+        (
             {"tags": [{"key": "a"}, {"key": "a"}]},
             "Duplicate tag keys found. Please note that tag keys are case sensitive.",
         ),
@@ -283,6 +290,11 @@ BOTH = ["FARGATE", "FARGATE_SPOT"]
 def test_what_is_refused_at_creation(ecs: Ecs, params: dict[str, Any], text: str) -> None:
     with ecs.refused("InvalidParameterException", text):
         ecs("CreateCluster", **params)
+
+
+def test_more_than_twenty_capacity_providers_are_refused(ecs: Ecs) -> None:
+    with ecs.refused("LimitExceededException", "A cluster can have at most 20 capacity providers."):
+        ecs("CreateCluster", capacityProviders=["FARGATE"] * 21)
 
 
 def test_more_than_a_hundred_are_not_described(ecs: Ecs) -> None:
@@ -317,3 +329,13 @@ def test_tags_of_clusters(ecs: Ecs) -> None:
         ecs("ListTagsForResource", resourceArn=ARN + "a")
     with ecs.refused("InvalidParameterException"):
         ecs("TagResource", resourceArn="a", tags=[])
+
+
+def test_tags_of_tasks_and_instances(ecs: Ecs) -> None:
+    ecs.put(TASKS, task("t", TaskStatus.RUNNING))
+    arn = f"arn:aws:ecs:us-east-1:{ACCOUNT}:task/web/t"
+    ecs("TagResource", resourceArn=arn, tags=[{"key": "a", "value": "1"}])
+    assert ecs("ListTagsForResource", resourceArn=arn) == {"tags": [{"key": "a", "value": "1"}]}
+    for other in (arn.replace("/web/", "/other/"), arn + "x"):
+        with ecs.refused("ResourceNotFoundException"):
+            ecs("TagResource", resourceArn=other, tags=[])

@@ -47,6 +47,11 @@ def test_compatibilities(task: dict[str, Any], container: dict[str, Any], expect
     assert compatibilities(definition(task, **container)) == expected
 
 
+FSX = {
+    "fileSystemId": "f",
+    "rootDirectory": "d",
+    "authorizationConfig": {"credentialsParameter": "p", "domain": "d"},
+}
 API = "com.amazonaws.ecs.capability.docker-remote-api.1."
 
 
@@ -68,6 +73,7 @@ API = "com.amazonaws.ecs.capability.docker-remote-api.1."
                 "ecs.capability.task-eni",
             },
         ),
+        ({}, {"image": ECR}, {"com.amazonaws.ecs.capability.ecr-auth", f"{API}19"}),
         ({"taskRoleArn": ROLE}, {}, {f"{API}17", "com.amazonaws.ecs.capability.task-iam-role"}),
         (
             {"taskRoleArn": ROLE, "networkMode": "host"},
@@ -118,6 +124,30 @@ API = "com.amazonaws.ecs.capability.docker-remote-api.1."
             {"volumes": [{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "f", "authorizationConfig": {}}}]},
             MOUNT,
             {"ecs.capability.efs", "ecs.capability.efsAuth"},
+        ),
+        (
+            {"volumes": [{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "f"}}]},
+            MOUNT,
+            {"ecs.capability.efs"},
+        ),
+        (
+            {"volumes": [{"name": "v", "fsxWindowsFileServerVolumeConfiguration": FSX}, {"name": "w", "host": {}}]},
+            MOUNT,
+            {"ecs.capability.fsxWindowsFileServer"},
+        ),
+        (
+            {"taskRoleArn": ROLE, "volumes": [{"name": "v", "s3filesVolumeConfiguration": {"fileSystemArn": "a"}}]},
+            MOUNT,
+            {f"{API}17", "com.amazonaws.ecs.capability.task-iam-role", "ecs.capability.storage.s3-files"},
+        ),
+        (
+            {},
+            {"firelensConfiguration": {"type": "fluentd"}, "logConfiguration": {"logDriver": "awsfirelens"}},
+            {
+                "ecs.capability.firelens.fluentd",
+                "com.amazonaws.ecs.capability.logging-driver.awsfirelens",
+                f"{API}18",
+            },
         ),
         (
             {"volumes": [{"name": "v", "dockerVolumeConfiguration": {"driver": "rexray"}}]},
@@ -214,6 +244,11 @@ WITH_ROLE = {"executionRoleArn": ROLE}
         ({**FARGATE, "ephemeralStorage": {"sizeInGiB": 30}}, {}, "'ephemeralStorage'"),
         ({**AWSVPC, "proxyConfiguration": {"containerName": "c"}}, {}, "'proxyConfiguration'"),
         ({"enableFaultInjection": True}, {}, "fault injection"),
+        (
+            {"trustedExecutionConfiguration": {"isolationMode": "ISOLATED_SANDBOX"}},
+            {},
+            "the isolation mode ISOLATED_SANDBOX",
+        ),
         ({}, HEALTH, "'healthCheck' (container 'c')"),
         (WITH_ROLE, {"secrets": [{"name": "n", "valueFrom": "v"}]}, "'secrets' (container 'c')"),
         ({}, {"restartPolicy": {"enabled": True}}, "'restartPolicy' (container 'c')"),
