@@ -1,173 +1,37 @@
-"""The agent's loops over a made-up machine, on virtual time: what is run, what is reported, and what survives a kill."""
+"""The loops that run tasks: what is run, in which order, and what is reported."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
+from agent_world import CLUSTER, INTERFACE, TASK, TASK_ID, World, container, payload
 
-from homeport.agent.config import AgentSettings, Host
 from homeport.agent.drivers import DriverError
-from homeport.agent.drivers.fake import Behaviour, FakeDriver, FakeRuntime
-from homeport.agent.main import serve
+from homeport.agent.drivers.fake import Behaviour
 from homeport.agent.network import NetworkError
-from homeport.agent.network.fake import FakeFabric, FakeNetwork
-from homeport.agent.node import Node
-from homeport.agent.runner import Parts
-from homeport.agent.state import MemoryRecords, TaskRecord
-from homeport.agent.transport import CallFailed, Channel, Closed
-from homeport.agentapi import (
-    ContainerSpec,
-    Dependency,
-    InterfaceSpec,
-    Message,
-    PayloadMessage,
-    PayloadTask,
-    TaskManifestMessage,
-    TaskSpec,
-    decode,
-    encode,
-)
-from homeport.core.ids import BitIds
-from homeport.sim.loop import SimClock, SimLoop, run
-
-TASK_ID = "0123456789abcdef0123456789abcdef"
-CLUSTER = "arn:aws:ecs:us-east-1:123456789012:cluster/demo"
-TASK = f"arn:aws:ecs:us-east-1:123456789012:task/demo/{TASK_ID}"
-INTERFACE = InterfaceSpec(
-    attachment_arn="arn:aws:ecs:us-east-1:123456789012:attachment/1",
-    eni_id="eni-1",
-    mac="0a:00:00:00:00:01",
-    vpc_id="vpc-1",
-    vpc_cidr="172.31.0.0/16",
-    subnet_id="subnet-1",
-    subnet_cidr="172.31.0.0/20",
-    private_address="172.31.0.5",
-    gateway="172.31.0.1",
-    private_dns_name="ip-172-31-0-5.ec2.internal",
-)
+from homeport.agent.transport import CallFailed
+from homeport.agentapi import ManifestTask, PayloadTask, TaskSpec
 
 
-def container(name: str, essential: bool = True, after: tuple[tuple[str, str], ...] = (), **more: Any) -> ContainerSpec:
-    depends_on = tuple(Dependency(container_name=n, condition=c) for n, c in after)  # type: ignore[arg-type]
-    return ContainerSpec(name=name, image=f"{name}:1", essential=essential, depends_on=depends_on, **more)
+async def run_to_the_end(w: World, task: PayloadTask) -> None:
+    node = await w.start()
+    await node.accept(task)
+    await w.control.until_stopped()
+    await w.idle(node)
+    w.nothing_left()
 
 
-def payload(*containers: ContainerSpec, arn: str = TASK, stop: bool = False, network: bool = True) -> PayloadTask:
-    spec = TaskSpec(
-        family="web",
-        revision=3,
-        region="us-east-1",
-        availability_zone="us-east-1a",
-        containers=containers,
-        interface=INTERFACE if network else None,
-    )
-    if stop:
-        return PayloadTask(arn=arn, task_cluster_arn=CLUSTER, desired_status="STOPPED")
-    return PayloadTask(arn=arn, task_cluster_arn=CLUSTER, desired_status="RUNNING", spec=spec)
+def told(w: World, name: str) -> list[str]:
+    """The statuses of a container, in the order in which they were reported."""
+    reported = [c for r in w.control.reports for c in r.get("containers", ()) if c["containerName"] == name]
+    return [c["status"] for c in reported]
 
 
-class Control:
-    """A control plane that notes what it is told, and checks that nothing goes backwards or is told of what runs."""
-
-    def __init__(self, runtime: FakeRuntime) -> None:
-        self.runtime = runtime
-        self.reports: list[dict[str, Any]] = []
-        self.status: dict[str, str] = {}
-        self.containers: dict[str, dict[str, Any]] = {}
-        self.refuse: Callable[[dict[str, Any]], CallFailed | None] = lambda params: None
-        self.changed = asyncio.Event()
-
-    async def call(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
-        assert operation == "SubmitTaskStateChange"
-        await asyncio.sleep(0.002)
-        if error := self.refuse(params):
-            raise error
-        self.take(params)
-        await asyncio.sleep(0.002)
-        return {}
-
-    def take(self, params: dict[str, Any]) -> None:
-        assert not (params["status"] == "STOPPED" and self.runtime.running()), "reported STOPPED while it runs"
-        self.reports.append(params)
-        self.status[params["task"]] = params["status"]
-        for c in params.get("containers", ()):
-            self.containers.setdefault(c["containerName"], {}).update(c)
-        self.changed.set()
-
-    async def connect(self, endpoint: str, query: dict[str, str]) -> Channel:
-        raise CallFailed(None, "not here")
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.changed.clear()
-            await self.changed.wait()
-
-    async def until_stopped(self) -> None:
-        await self.until(lambda: self.status.get(TASK) == "STOPPED")
-
-
-class World:
-    """One machine and its control plane; ``start`` runs an agent on it, ``kill`` ends that at once."""
-
-    def __init__(self, **images: Behaviour) -> None:
-        self.loop = SimLoop()
-        self.clock = SimClock(self.loop)
-        self.runtime = FakeRuntime(lambda image: images.get(image.partition(":")[0], Behaviour()), self.clock.wall)
-        self.fabric = FakeFabric()
-        self.records = MemoryRecords()
-        self.control = Control(self.runtime)
-        self.fault: Callable[[str, str], None] = lambda call, id: None
-        self.boot_id = "boot-1"
-        self.node: Node | None = None
-        self._agent: asyncio.Task[None] | None = None
-
-    async def start(self) -> Node:
-        ready = asyncio.Event()
-        self._agent = asyncio.create_task(self._serve(ready))
-        await ready.wait()
-        assert self.node is not None
-        return self.node
-
-    async def kill(self) -> None:
-        assert self._agent is not None
-        self._agent.cancel()
-        await asyncio.gather(self._agent, return_exceptions=True)
-
-    async def _serve(self, ready: asyncio.Event) -> None:
-        driver = FakeDriver(self.runtime, lambda call, id: self.fault(call, id))
-        network = FakeNetwork(self.fabric, fault=lambda call, id: self.fault(call, id))
-        await driver.open()
-        try:
-            async with asyncio.TaskGroup() as group:
-                parts = Parts(driver, network, self.control, self.records, self.clock, self.boot_id)
-                self.node = Node(parts, group)
-                await self.node.adopt()
-                group.create_task(self.node.watch())
-                group.create_task(self.node.forget())
-                ready.set()
-        finally:
-            await driver.close()
-
-    def run(self, story: Callable[[World], Any]) -> None:
-        async def main() -> None:
-            await asyncio.wait_for(story(self), 3600)
-            await self.kill()
-
-        run(main(), self.loop)
-
-    def nothing_left(self) -> None:
-        assert not self.runtime.containers
-        assert not self.runtime.task_folders
-        assert not self.fabric.interfaces.get("node")
-
-
-def statuses(control: Control) -> list[str]:
-    return [r["status"] for r in control.reports]
+def order(w: World, *events: str) -> list[tuple[str, str]]:
+    """The runtime's history of these events, containers by their number."""
+    return [(event, id.rpartition("-")[2]) for event, id in w.runtime.history if event in events]
 
 
 def test_a_task_runs_and_stops() -> None:
@@ -184,6 +48,7 @@ def test_a_task_runs_and_stops() -> None:
         await node.accept(payload(stop=True))
         await w.control.until_stopped()
         assert w.control.containers["web"]["exitCode"] == 143
+        assert "executionStoppedAt" in w.control.reports[-1]
         await asyncio.sleep(1)
         w.nothing_left()
 
@@ -192,3 +57,392 @@ def test_a_task_runs_and_stops() -> None:
     assert [a for r in w.control.reports for a in r.get("attachments", ())] == [
         {"attachmentArn": INTERFACE.attachment_arn, "status": "ATTACHED"}
     ]
+
+
+def test_an_image_that_is_here_needs_one_report_until_running() -> None:
+    async def story(w: World) -> None:
+        node = await w.start()
+        await FakePull(w).pull("web:1")
+        began = w.clock.mono()
+        await node.accept(payload(container("web")))
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        assert len(w.control.reports) == 1
+        assert w.control.reports[0]["attachments"]
+        assert w.clock.mono() - began < 0.1 + 0.01  # create and start take 0.09, network and pull beside each other
+
+    World().run(story)
+
+
+class FakePull:
+    """Puts an image on the machine beforehand."""
+
+    def __init__(self, w: World) -> None:
+        from homeport.agent.drivers.fake import FakeDriver
+
+        self._driver = FakeDriver(w.runtime)
+
+    async def pull(self, reference: str) -> None:
+        await self._driver.pull(reference, lambda progress: None)
+
+
+def test_a_process_that_ends_at_once_was_running() -> None:
+    w = World(web=Behaviour(runs=0.0, exit_code=3))
+    w.run(lambda w: run_to_the_end(w, payload(container("web"))))
+    assert told(w, "web") == ["RUNNING", "STOPPED"]
+    assert w.control.containers["web"]["exitCode"] == 3
+    task = [r["status"] for r in w.control.reports]
+    assert task[-1] == "STOPPED"
+    assert "RUNNING" in task
+    assert "reason" not in w.control.reports[-1]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "name", "ran"),
+    [
+        (Behaviour(pull_error="no such image"), "CannotPullContainerError: no such image", False),
+        (Behaviour(create_error="unable to find user nobody1"), "CannotCreateContainerError: unable to find", False),
+        (Behaviour(start_error='exec: "nope": not found'), 'CannotStartContainerError: exec: "nope"', False),
+        (Behaviour(runs=1, ends="oom"), "OutOfMemoryError: Container killed due to memory usage", True),
+        (Behaviour(runs=1, ends="lost"), "ContainerVanishedError", True),
+    ],
+)
+def test_why_a_container_failed(behaviour: Behaviour, name: str, ran: bool) -> None:
+    w = World(web=behaviour)
+    w.run(lambda w: run_to_the_end(w, payload(container("web"), container("side", essential=False))))
+    web = w.control.containers["web"]
+    assert web["reason"].startswith(name)
+    assert told(w, "web") == (["RUNNING", "STOPPED"] if ran else ["STOPPED"])
+    assert web.get("exitCode") == (137 if behaviour.ends == "oom" else None)
+    assert w.control.containers["side"]["status"] == "STOPPED"
+
+
+def test_a_network_that_cannot_be_made_fails_the_task() -> None:
+    def fault(call: str, id: str) -> None:
+        if call == "attach":
+            raise NetworkError("no space in the nft set")
+
+    w = World()
+    w.fault = fault
+    w.run(lambda w: run_to_the_end(w, payload(container("web"))))
+    assert w.control.reports[-1]["reason"] == "ContainerNetworkingError: no space in the nft set"
+    assert w.control.containers["web"] == {"containerName": "web", "status": "STOPPED"} | (
+        {"imageDigest": w.runtime.images["web:1"].digest} if "web:1" in w.runtime.images else {}
+    )
+
+
+def test_an_essential_end_stops_the_others_and_a_non_essential_one_does_not() -> None:
+    w = World(job=Behaviour(runs=5.0), web=Behaviour(runs=60.0, exit_code=1))
+    w.run(lambda w: run_to_the_end(w, payload(container("job", essential=False), container("web"), container("side"))))
+    assert order(w, "exit", "signal") == [("exit", "0"), ("exit", "1"), ("signal", "2"), ("exit", "2")]
+    job = next(r for r in w.control.reports for c in r.get("containers", ()) if c["containerName"] == "job")
+    assert job["status"] in ("PENDING", "RUNNING")
+    assert w.control.containers["side"]["exitCode"] == 143
+
+
+def test_a_task_of_which_all_ended_stops() -> None:
+    w = World(a=Behaviour(runs=1.0), b=Behaviour(runs=2.0, exit_code=9))
+    w.run(lambda w: run_to_the_end(w, payload(container("a", essential=False), container("b", essential=False))))
+    assert w.control.containers["b"]["exitCode"] == 9
+
+
+def test_a_process_that_ignores_the_stop_signal_is_killed_after_its_timeout() -> None:
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web", stop_timeout=7)))
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        began = w.clock.mono()
+        await node.accept(payload(stop=True))
+        await w.control.until_stopped()
+        assert 7.0 <= w.clock.mono() - began < 7.2
+
+    w = World(web=Behaviour(stops=None))
+    w.run(story)
+    assert w.control.containers["web"]["exitCode"] == 137
+    assert order(w, "signal", "kill") == [("signal", "0"), ("kill", "0")]
+
+
+def test_containers_start_in_order_and_stop_in_reverse() -> None:
+    async def story(w: World) -> None:
+        node = await w.start()
+        spec = (
+            container("app", after=(("db", "START"), ("init", "SUCCESS"))),
+            container("db", after=(("init", "COMPLETE"),)),
+            container("init", essential=False),
+        )
+        await node.accept(payload(*spec))
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        await node.accept(payload(stop=True))
+        await w.control.until_stopped()
+
+    w = World(init=Behaviour(runs=3.0))
+    w.run(story)
+    assert order(w, "start", "exit", "signal") == [
+        ("start", "2"),
+        ("exit", "2"),
+        ("start", "1"),
+        ("start", "0"),
+        ("signal", "0"),
+        ("exit", "0"),
+        ("signal", "1"),
+        ("exit", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("after", "init", "start_timeout"),
+    [
+        ("SUCCESS", Behaviour(runs=1.0, exit_code=1), 0),
+        ("SUCCESS", Behaviour(runs=1.0, ends="lost"), 0),
+        ("COMPLETE", Behaviour(), 20),
+        ("START", Behaviour(start_error="no such file"), 0),
+    ],
+)
+def test_a_dependency_that_is_not_met_fails_the_task(after: str, init: Behaviour, start_timeout: int) -> None:
+    w = World(init=init)
+    first = container("init", essential=False, start_timeout=start_timeout)
+    w.run(lambda w: run_to_the_end(w, payload(container("app", after=(("init", after),)), first)))
+    reason = f"TaskDependencyError: Task dependencies cannot be resolved, taskArn: {TASK}"
+    assert w.control.reports[-1]["reason"] == reason
+    assert w.control.containers["app"]["reason"] == reason
+    assert ("start", "0") not in order(w, "start")
+    assert w.clock.mono() < 60
+
+
+def test_a_stop_during_a_pull_gives_it_up() -> None:
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web")))
+        await w.control.until(lambda: bool(w.control.reports))  # the interface, while the pull goes on
+        assert w.control.reports[0]["status"] == "PENDING"
+        await node.accept(payload(stop=True))
+        await w.control.until_stopped()
+        assert w.clock.mono() < 1
+
+    w = World(web=Behaviour(pull_seconds=3000))
+    w.run(story)
+    assert w.control.containers["web"] == {"containerName": "web", "status": "STOPPED"}
+
+
+def test_a_process_left_by_a_start_that_failed_is_removed_before_it_is_reported() -> None:
+    def fault(call: str, id: str) -> None:
+        if call == "start":
+            w.runtime.start(w.runtime.containers[id])
+            raise DriverError("CannotStartContainerError", "timed out")
+
+    w = World()
+    w.fault = fault
+    w.run(lambda w: run_to_the_end(w, payload(container("web"))))
+    assert w.control.containers["web"]["reason"] == "CannotStartContainerError: timed out"
+
+
+def test_what_must_succeed_is_tried_again() -> None:
+    failures = dict.fromkeys(("kill", "remove", "remove_task", "detach", "observe"), 3)
+
+    def fault(call: str, id: str) -> None:
+        if failures.get(call):
+            failures[call] -= 1
+            raise NetworkError("busy") if call == "detach" else DriverError("CannotStopContainerError", "busy")
+
+    w = World(web=Behaviour(runs=10.0))
+    w.fault = fault
+    w.run(lambda w: run_to_the_end(w, payload(container("web"), container("side"))))
+    assert not any(failures.values())
+
+
+def test_an_unexpected_failure_is_a_reason_too() -> None:
+    def fault(call: str, id: str) -> None:
+        if call == "create":
+            raise ZeroDivisionError("bug")
+
+    w = World()
+    w.fault = fault
+    w.run(lambda w: run_to_the_end(w, payload(container("web"))))
+    assert w.control.containers["web"]["reason"] == "CannotCreateContainerError: ZeroDivisionError('bug')"
+
+
+def test_reports_wait_for_the_control_plane_and_go_out_when_it_is_back() -> None:
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web")))
+        await asyncio.sleep(600)  # the retries are far apart by now
+        assert not w.control.reports
+        w.control.refuse = lambda params: None
+        node.kick()
+        began = w.clock.mono()
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        assert w.clock.mono() - began < 0.1
+
+    w = World()
+    w.control.refuse = lambda params: CallFailed(None, "connection refused")
+    w.run(story)
+
+
+def test_a_report_that_is_refused_for_good_is_not_repeated() -> None:
+    calls: list[dict[str, Any]] = []
+
+    def refuse(params: dict[str, Any]) -> CallFailed:
+        calls.append(params)
+        return CallFailed("InvalidParameterException", "The referenced task was not found.")
+
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web")))
+        await asyncio.sleep(600)
+        await node.accept(payload(stop=True))
+        await asyncio.sleep(600)
+        assert node.busy() == 0
+        w.nothing_left()
+
+    w = World()
+    w.control.refuse = refuse
+    w.run(story)
+    assert len(calls) < 8
+
+
+def test_nothing_is_made_while_the_disk_is_full_but_stopping_works() -> None:
+    full = True
+    w = World()
+    save = w.records.save
+
+    async def failing(record: Any) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        await save(record)
+
+    w.records.save = failing  # type: ignore[method-assign]
+
+    async def story(w: World) -> None:
+        nonlocal full
+        node = await w.start()
+        accepted = asyncio.ensure_future(node.accept(payload(container("web"))))
+        await asyncio.sleep(60)
+        assert not accepted.done()
+        assert not w.runtime.containers
+        full = False
+        await accepted
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        full = True
+        asyncio.ensure_future(node.accept(payload(stop=True)))  # noqa: RUF006
+        await asyncio.sleep(60)
+        assert not w.runtime.running()
+        assert w.control.status[TASK] == "RUNNING"  # its exit code is on no disk yet
+        full = False
+        await w.control.until_stopped()
+
+    w.run(story)
+    assert w.control.containers["web"]["exitCode"] == 143
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        (payload(stop=True), "TaskStateError: Agent could not progress task's state to stopped"),
+        (PayloadTask(arn=TASK, task_cluster_arn=CLUSTER, desired_status="RUNNING"), "UnrecognizedTaskError"),
+        (payload(network=False), "UnrecognizedTaskError"),
+        (payload(container("a", after=(("b", "START"),)), container("b", after=(("a", "START"),))), "TaskDependency"),
+        (payload(container("a", after=(("c", "START"),))), "TaskDependencyError"),
+        (payload(container("a"), container("a")), "UnrecognizedTaskError"),
+        (payload(container("a", after=(("b", "HEALTHY"),)), container("b")), "TaskDependencyError"),
+    ],
+)
+def test_what_cannot_be_run_is_reported_stopped(task: PayloadTask, reason: str) -> None:
+    w = World()
+    w.run(lambda w: run_to_the_end(w, task))
+    assert w.control.reports[-1]["reason"].startswith(reason)
+
+
+def test_a_payload_that_comes_again_changes_nothing_and_a_late_one_starts_nothing() -> None:
+    async def story(w: World) -> None:
+        node = await w.start()
+        task = payload(container("web"))
+        await asyncio.gather(node.accept(task), node.accept(task))
+        await w.control.until_stopped()
+        await asyncio.sleep(1)
+        reports = len(w.control.reports)
+        await node.accept(task)
+        await asyncio.sleep(5)
+        assert w.control.reports[reports:][-1]["status"] == "STOPPED"  # told again, not run again
+        assert w.control.containers["web"]["exitCode"] == 4
+        assert len(order(w, "start")) == 1
+        await asyncio.sleep(700)
+        assert not w.records.tasks  # forgotten
+
+    World(web=Behaviour(runs=1.0, exit_code=4)).run(story)
+
+
+def test_what_a_manifest_lacks() -> None:
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web")))
+        listed = ManifestTask(task_arn=TASK, task_cluster_arn=CLUSTER, desired_status="RUNNING")
+        stopped = ManifestTask(task_arn=TASK, task_cluster_arn=CLUSTER, desired_status="STOPPED")
+        assert node.unlisted([listed]) == ()
+        assert node.unlisted([]) == (stopped,)
+        assert node.unlisted([stopped]) == (stopped,)
+        node.stop([TASK, "arn:aws:ecs:us-east-1:123456789012:task/demo/unknown"])
+        assert node.unlisted([]) == ()
+        await w.control.until_stopped()
+        await asyncio.sleep(1)
+        before = len(w.control.reports)
+        assert node.unlisted([listed]) == ()  # the control plane missed the end of it
+        await asyncio.sleep(1)
+        assert w.control.reports[before:][-1]["status"] == "STOPPED"
+
+    World().run(story)
+
+
+def test_a_runner_that_fails_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from homeport.agent import runner
+
+    calls = 0
+
+    def sometimes(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise RuntimeError("bug")
+        return advance(*arguments)
+
+    advance = runner.advance
+    monkeypatch.setattr(runner, "advance", sometimes)
+    w = World(web=Behaviour(runs=20.0))
+    w.run(lambda w: run_to_the_end(w, payload(container("web"))))
+    assert w.control.containers["web"]["exitCode"] == 0
+
+
+def test_the_plan_of_a_container() -> None:
+    w = World(web=Behaviour(runs=1.0))
+    plans: list[Any] = []
+
+    def fault(call: str, id: str) -> None:
+        if call == "start":
+            plans.append(w.runtime.containers[id].plan)
+
+    w.fault = fault
+    spec = container("web", environment={"AWS_REGION": "eu-west-1", "A": "1"}, labels={"own": "1"})
+    w.run(lambda w: run_to_the_end(w, payload(spec)))
+    (plan,) = plans
+    assert plan.spec.environment == {
+        "AWS_REGION": "eu-west-1",  # a task's own wins
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
+        "A": "1",
+    }
+    assert plan.netns == f"/run/netns/{TASK_ID}"
+    assert (plan.hostname, plan.address) == (INTERFACE.private_dns_name, INTERFACE.private_address)
+    assert plan.labels["com.amazonaws.ecs.task-arn"] == TASK
+    assert plan.labels["own"] == "1"
+
+
+def test_a_task_without_an_interface_needs_none() -> None:
+    w = World(web=Behaviour(runs=1.0))
+    w.run(lambda w: run_to_the_end(w, payload(container("web"), network=False)))
+    assert all("attachments" not in r for r in w.control.reports)
+
+
+def test_a_spec_goes_over_the_wire_unchanged() -> None:
+    import msgspec
+
+    task = payload(container("web", after=(), command=("a", "b")))
+    assert msgspec.json.decode(msgspec.json.encode(task), type=PayloadTask) == task
+    assert isinstance(task.spec, TaskSpec)

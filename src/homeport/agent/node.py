@@ -57,8 +57,9 @@ class Node:
             *(self._clean(parts.driver.remove_task, id) for id in found.folders),
             *(self._clean(parts.network.detach, id) for id in found.namespaces),
         )
+        on_disk = {record.goal.task_id: record for record in records}
         for record in found.tasks:
-            self._run(record, saved=True)
+            self._run(record, on_disk[record.goal.task_id])
         log.info("adopted", extra={"tasks": len(found.tasks), "removed": len(found.containers)})
 
     def accept(self, task: PayloadTask) -> Awaitable[None]:
@@ -70,7 +71,7 @@ class Node:
         if runner is None and task_id in self._finished:
             runner = self._report_again(task_id)
         if runner is None:
-            runner = self._run(_new(task, task_id, self._parts.boot_id), saved=False)
+            runner = self._run(_new(task, task_id, self._parts.boot_id), None)
         elif task.desired_status == "STOPPED":
             runner.stop()
         return runner.durable()
@@ -135,8 +136,8 @@ class Node:
             for runner in self._runners.values():
                 runner.look()
 
-    def _run(self, record: TaskRecord, saved: bool) -> TaskRunner:
-        runner = TaskRunner(self._parts, record, saved)
+    def _run(self, record: TaskRecord, on_disk: TaskRecord | None) -> TaskRunner:
+        runner = TaskRunner(self._parts, record, on_disk)
         self._runners[record.goal.task_id] = runner
         self._group.create_task(self._keep(runner), name=f"task {record.goal.task_id}")
         return runner
@@ -160,7 +161,7 @@ class Node:
         if record is None:
             return None
         again = msgspec.structs.replace(record, acknowledged=Acknowledged(), finished_at=None)
-        return self._run(again, saved=True)
+        return self._run(again, again)
 
     async def _clean(self, call: Callable[[str], Awaitable[Any]], id: str) -> None:
         for attempt in range(1, CLEAN_ATTEMPTS + 1):

@@ -73,12 +73,12 @@ class Parts:
 class TaskRunner:
     """Brings one task to what is wanted and reports it, until nothing of it is left (``run`` then returns)."""
 
-    def __init__(self, parts: Parts, record: TaskRecord, saved: bool) -> None:
-        """``saved``: the record comes from disk; else it is written before any container is made."""
+    def __init__(self, parts: Parts, record: TaskRecord, on_disk: TaskRecord | None) -> None:
+        """``on_disk``: the record as it was last saved; None: it is written before any container is made."""
         self._parts = parts
         self.goal, self.facts, self._known = record.goal, record.facts, record.acknowledged
-        self._saved: _MustLast | None = self._must_last() if saved else None
         self._finished_at = record.finished_at
+        self._saved: _MustLast | None = _must_last(on_disk) if on_disk else None
         self._busy: dict[str, Action] = {}
         self._calls: dict[str, asyncio.Task[None]] = {}
         self._retry: dict[str, Retry] = {}
@@ -134,10 +134,10 @@ class TaskRunner:
         if self._finished_at is None:
             self._finished_at = self._parts.clock.wall()
             self._wake.set()
-        return self._saved == self._must_last() and not self._busy
+        return self._saved == _must_last(self._record()) and not self._busy
 
     def _seen(self) -> TaskSeen:
-        saved = self._saved == self._must_last()
+        saved = self._saved == _must_last(self._record())
         seen = TaskSeen(
             now=self._parts.clock.mono(), facts=self.facts, busy=dict(self._busy), retry=dict(self._retry), saved=saved
         )
@@ -260,20 +260,11 @@ class TaskRunner:
             self._parts.progress(reference, None)
 
     async def _save(self) -> None:
-        must_last = self._must_last()
-        await self._parts.records.save(
-            TaskRecord(
-                version=VERSION,
-                boot_id=self._parts.boot_id,
-                goal=self.goal,
-                facts=self.facts,
-                acknowledged=self._known,
-                finished_at=self._finished_at,
-            )
-        )
-        self._saved = must_last
+        record = self._record()
+        await self._parts.records.save(record)
+        self._saved = _must_last(record)
         for goal, future in self._durable:
-            if goal == must_last.goal and not future.done():
+            if goal == record.goal and not future.done():
                 future.set_result(None)
         self._durable = [(goal, future) for goal, future in self._durable if not future.done()]
 
@@ -302,9 +293,15 @@ class TaskRunner:
         container = msgspec.structs.replace(self.facts.containers[name], **changes)
         self.facts = self.facts.with_container(name, container)
 
-    def _must_last(self) -> _MustLast:
-        ends = tuple(_end(c) for c in self.facts.containers.values())
-        return _MustLast(self.goal, self.facts.failure, ends, self._known, self._finished_at)
+    def _record(self) -> TaskRecord:
+        return TaskRecord(
+            version=VERSION,
+            boot_id=self._parts.boot_id,
+            goal=self.goal,
+            facts=self.facts,
+            acknowledged=self._known,
+            finished_at=self._finished_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +314,11 @@ class _MustLast:
     ends: tuple[Any, ...]
     known: Acknowledged
     finished_at: float | None
+
+
+def _must_last(record: TaskRecord) -> _MustLast:
+    ends = tuple(_end(c) for c in record.facts.containers.values())
+    return _MustLast(record.goal, record.facts.failure, ends, record.acknowledged, record.finished_at)
 
 
 def _end(c: Container) -> tuple[Any, ...] | None:
