@@ -23,7 +23,7 @@ from homeport.core.ids import Ids
 from homeport.services.ec2 import eni
 from homeport.services.ec2.model import GROUPS, INTERFACES
 from homeport.services.ecs import effects, lifecycle, rooms
-from homeport.services.ecs.agentsession import Ended, Session, Socket
+from homeport.services.ecs.agentsession import Session, Socket
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance
 from homeport.services.ecs.model.task import TASKS
 from homeport.store import Change, Scope, Store, StoreClosed, Tx, View, Watch
@@ -69,10 +69,12 @@ class Gateway:
         if replaced is not None:
             replaced.end()
         try:
-            await self._store.update(lambda tx: _connected(tx, scope, instance.id), f"{principal.arn} connected")
+            await self._store.update(partial(_connected, scope=scope, id=instance.id), f"{principal.arn} connected")
             await session.run()
         finally:
-            await self._leave(session)
+            left = self._forget(session)
+        if left:  # not when the server is ending: the next start notes that everyone is away
+            await self._note_left(session)
 
     # --- connections ----------------------------------------------------------------------------------------------
 
@@ -89,19 +91,21 @@ class Gateway:
                         partial(_disconnected, scope=scope, id=instance.id), "control plane started"
                     )
 
-    async def _leave(self, session: Session) -> None:
-        arn = session.arn
-        if self._sessions.get(arn) is not session:
-            return  # it was replaced
-        del self._sessions[arn]
-        self._silent[arn] = self._clock.mono()
-        self._floors[arn] = session.floor(self._seen)
+    def _forget(self, session: Session) -> bool:
+        """False where a newer connection has taken the session's place."""
+        if self._sessions.get(session.arn) is not session:
+            return False
+        del self._sessions[session.arn]
+        self._silent[session.arn] = self._clock.mono()
+        self._floors[session.arn] = session.floor(self._seen)
+        return True
+
+    async def _note_left(self, session: Session) -> None:
+        away = partial(_disconnected, scope=session.scope, id=session.instance_id)
         try:
-            await self._store.update(
-                lambda tx: _disconnected(tx, session.scope, session.instance_id), f"{arn} disconnected"
-            )
+            await self._store.update(away, f"{session.arn} disconnected")
         except StoreClosed:
-            log.warning("a node's disconnection isn't stored", extra={"instance": arn})
+            log.warning("a node's disconnection isn't stored", extra={"instance": session.arn})
 
     async def _telemetry(self, socket: Socket) -> None:
         """The second websocket of Amazon's agent: its metrics are not kept yet, its connection is kept alive."""
@@ -226,7 +230,7 @@ def _admitted(view: View, principal: Principal, arn: str) -> tuple[Scope, Instan
 def _connected(tx: Tx, scope: Scope, id: str) -> None:
     instance = tx.get(INSTANCES, scope, id)
     if instance is None:
-        raise Ended("the instance was deregistered")
+        raise AwsError("InactiveInstanceException", "The container instance is inactive.")
     connections = instance.connections + 1
     tx.put(INSTANCES, scope, replace(instance, connections=connections, silent_since=None, lost=False))
     _set_room(tx, scope, id, open=True, connected=True)

@@ -173,7 +173,8 @@ def _out_of_running(task: Task, now: float) -> Task | None:
     """A task that shall stop and has not begun to: one that ran is RUNNING first, one that didn't is through."""
     if task.last_status == TaskStatus.RUNNING:
         return _changed(task, last_status=TaskStatus.DEACTIVATING)
-    if ran(task):
+    handed_over = task.last_status == TaskStatus.PROVISIONING and task.node_status >= NodeStatus.HANDED
+    if handed_over or ran(task):
         return _towards_running(task, now)
     return _ended(task, now) if gone(task) else None
 
