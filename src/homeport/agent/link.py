@@ -48,16 +48,25 @@ class Refused(Exception):
 
 
 class Sequence:
-    """The counter of one instance as this agent has seen it. Kept in memory only: a control plane that was restored
-    from a backup starts lower, and restarting the agents then is enough."""
+    """The counter of one instance as this agent has seen it. Within a connection messages come in order; what is lower
+    than an earlier connection's manifest comes from a control plane that was replaced.
+
+    Kept in memory only: a control plane that was restored from a backup starts lower, and restarting the agents then is
+    enough.
+    """
 
     def __init__(self) -> None:
         self.latest = 0
-        self.manifest = 0
+        self.floor = 0
+        self._manifest = 0
+
+    def connected(self) -> None:
+        """A new connection begins."""
+        self.floor = self._manifest
 
     def take(self, number: int) -> bool:
-        """For payloads and groups: False for one from before the last manifest, sent by a writer that was replaced."""
-        if number < self.manifest:
+        """For payloads and groups."""
+        if number < self.floor:
             return False
         self.latest = max(self.latest, number)
         return True
@@ -66,7 +75,7 @@ class Sequence:
         """False for a manifest that is older than what has been acted on since."""
         if timeline < self.latest:
             return False
-        self.latest = self.manifest = timeline
+        self.latest = self._manifest = timeline
         return True
 
 
@@ -170,6 +179,7 @@ class Link:
             self._endpoint = (await self._transport.call("DiscoverPollEndpoint", params))["endpoint"]
         query = session_query(self._settings, self._host, self._arn, self._first)
         channel = await self._transport.connect(self._endpoint, query)
+        self._sequence.connected()
         log.info("connected", extra={"endpoint": self._endpoint})
         self._first = False
         self._node.kick()
@@ -231,8 +241,8 @@ class Link:
         return NackRequest(cluster=cluster, container_instance=arn, message_id=message_id, reason=reason[:1024])
 
     def _stale(self, message_id: str, number: int) -> NackRequest:
-        log.warning("stale message refused", extra={"number": number, "manifest": self._sequence.manifest})
-        return self._nack(message_id, f"sequence number {number} is before manifest {self._sequence.manifest}")
+        log.warning("stale message refused", extra={"number": number, "floor": self._sequence.floor})
+        return self._nack(message_id, f"sequence number {number} is before manifest {self._sequence.floor}")
 
 
 class _Session:

@@ -90,7 +90,7 @@ def run(settings: AgentSettings) -> int:
 
 
 async def _main(settings: AgentSettings) -> None:
-    from homeport.agent.drivers.containerd import ContainerdDriver
+    from homeport.agent.drivers.containerd import ContainerdDriver, instance
     from homeport.agent.http import HttpTransport
     from homeport.agent.network.apply import NodeNetwork
     from homeport.agent.progress import PullProgress
@@ -100,7 +100,7 @@ async def _main(settings: AgentSettings) -> None:
     host, clock = this_host(), SystemClock()
     if urlsplit(settings.endpoint).hostname in ("127.0.0.1", "::1", "localhost"):
         settings = msgspec.structs.replace(settings, retry_most=min(settings.retry_most, LOCAL_RETRY_MOST))
-    driver = ContainerdDriver(settings.instance, settings.folder, settings.containerd)
+    driver = ContainerdDriver(instance(settings.state, settings.containerd))
     network = NodeNetwork(settings.instance, settings.public_pool, settings.folder)
     transport = HttpTransport(
         settings.endpoint, settings.access_key, settings.secret_key, settings.region, clock, host.agent_version
