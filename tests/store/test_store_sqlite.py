@@ -117,6 +117,20 @@ def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
         os.umask(old)
 
 
+def test_every_append_waits_for_the_disk(path: Path) -> None:
+    async def main() -> None:
+        async with opened(path) as store:
+            journal = store._journal
+            assert isinstance(journal, SqliteJournal)
+            assert await journal._run(lambda: settings(journal._db)) == (2, "wal")  # 2: FULL
+
+    def settings(db: sqlite3.Connection | None) -> tuple[int, str]:
+        assert db is not None
+        return db.execute("PRAGMA synchronous").fetchone()[0], db.execute("PRAGMA journal_mode").fetchone()[0]
+
+    run(main())
+
+
 def test_the_log_is_bounded_by_rows_and_age(tmp_path: Path) -> None:
     async def main() -> None:
         clock = TestClock()

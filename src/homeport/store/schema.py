@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import NamedTuple
+
+
+class Insert(NamedTuple):
+    """An INSERT of any number of rows: the table with its columns, how many these are, and what follows the rows."""
+
+    into: str
+    width: int
+    tail: str = ""
+
+    def of(self, rows: int) -> str:
+        return _insert(self, rows)
+
+
+@cache
+def _insert(statement: Insert, rows: int) -> str:
+    values = ", ".join([f"({', '.join('?' * statement.width)})"] * rows)
+    return f"INSERT INTO {statement.into} VALUES {values} {statement.tail}"  # noqa: S608 (constants only)
+
+
 APPLICATION_ID = 0x486F6D65  # "Home": says in the file's header whose file it is
 
 # MIGRATIONS[n] turns a file of schema n into one of schema n + 1; an empty file has schema 0.
@@ -25,11 +46,13 @@ VERSION = "SELECT version FROM leader"
 LEAD = "UPDATE leader SET version = ? WHERE version = ?"
 RECORDS = """SELECT account, region, kind, id, schema, CAST(body AS BLOB) FROM record
     ORDER BY account, region, kind, id"""
-PUT = """INSERT INTO record (account, region, kind, id, schema, body) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (account, region, kind, id) DO UPDATE SET schema = excluded.schema, body = excluded.body"""
 DELETE = "DELETE FROM record WHERE account = ? AND region = ? AND kind = ? AND id = ?"
-LOG = """INSERT INTO change_log (version, at, account, region, kind, id, cause, old, new)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+PUT = Insert(
+    "record (account, region, kind, id, schema, body)",
+    6,
+    "ON CONFLICT (account, region, kind, id) DO UPDATE SET schema = excluded.schema, body = excluded.body",
+)
+LOG = Insert("change_log (version, at, account, region, kind, id, cause, old, new)", 9)
 NEWEST_LOGGED = "SELECT max(seq) FROM change_log"
 OLDEST_LOGGED = "SELECT seq, at FROM change_log ORDER BY seq LIMIT ?"
 TRIM = "DELETE FROM change_log WHERE seq <= ?"

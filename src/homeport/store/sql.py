@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,8 @@ LOG_SECONDS = 24 * 3600.0
 TRIM_EVERY = 256  # logged changes between two trims
 CHECK_LIMIT = 32 << 20  # bytes of a file that is checked whole at each start (25 ms from the page cache)
 PAGE_SIZE = 8192  # bytes: a task is one to three KB of JSON, of which 4096 would hold one or two
+WAL_LIMIT = 64 << 20  # bytes that the write-ahead log keeps after a backup, which holds its end back, made it longer
+ROWS_AT_ONCE = 32  # of one INSERT
 BUSY_SECONDS = 5.0  # how long a lock of another connection (a backup, sqlite3) is waited for
 
 # A COMMIT that failed with one of these wrote no complete commit frame, or none at all. After any other failure (a
@@ -307,6 +310,7 @@ def opening(path: Path) -> Iterator[None]:
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path.resolve().as_uri() + "?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     db.execute("PRAGMA synchronous=FULL")
+    db.execute(f"PRAGMA journal_size_limit={WAL_LIMIT}")
     return db
 
 
@@ -342,13 +346,21 @@ def _write(db: sqlite3.Connection, commits: Sequence[Commit]) -> None:
         for write in commit.writes
     ]
     db.executemany(schema.DELETE, gone)
-    db.executemany(schema.PUT, kept)
-    db.executemany(schema.LOG, logged)
+    _insert(db, schema.PUT, kept)
+    _insert(db, schema.LOG, logged)
+
+
+def _insert(db: sqlite3.Connection, statement: schema.Insert, rows: Sequence[tuple[object, ...]]) -> None:
+    """Inserts many rows with each statement: every one costs this thread the interpreter's lock several times, which a
+    busy loop gives back late."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        chunk = rows[start : start + ROWS_AT_ONCE]
+        db.execute(statement.of(len(chunk)), list(chain.from_iterable(chunk)))
 
 
 def _replace_rows(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
     db.execute("BEGIN IMMEDIATE")
-    db.executemany(schema.PUT, [(*row.key, row.schema, row.body.decode()) for row in rows])
+    _insert(db, schema.PUT, [(*row.key, row.schema, row.body.decode()) for row in rows])
     db.execute("COMMIT")
 
 

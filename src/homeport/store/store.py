@@ -75,6 +75,7 @@ class Store:
         self._watches: list[tuple[frozenset[str], Watch]] = []
         self._shut: str | None = "the store isn't open"  # why writes are refused
         self._dead = True  # no state to read: not open yet, or no longer the truth
+        self._closed = False
         self._probing: asyncio.Task[bool] | None = None
         self._probe_at: float | None = None  # mono; None: no probe may reopen writes
         self.counters = Counters()
@@ -88,7 +89,10 @@ class Store:
         self._appender = asyncio.create_task(self._append_forever(), name="store-appender")
 
     async def close(self) -> None:
-        """Refuses further writes, waits for what is staged, and closes the journal."""
+        """Refuses further writes, waits for what is staged, and closes the journal. Reads go on."""
+        if self._closed:
+            return
+        self._closed = True
         self._shut, self._probe_at = "the store is closed", None
         if self._appender is not None:
             if not self._dead:
@@ -108,7 +112,7 @@ class Store:
         ``fn`` is synchronous, may run only here and once, and keeps neither the transaction nor a promise to others.
         A caller that is cancelled while it waits doesn't take its commit back. Raises StoreClosed, Unstorable.
         """
-        if self._shut is not None:
+        while self._shut is not None:
             await self._reopen()
         tx = Tx(self._tables, self.version + 1, self._clock.wall(), cause)
         try:
