@@ -258,13 +258,12 @@ class ContainerdDriver:
     async def _end_task(self, id: str) -> None:
         request = pb.TaskRequest(container_id=id)
         with contextlib.suppress(NotFound):
-            try:
-                await self._client.call(c.DELETE_TASK, request)
-            except c.FailedPrecondition:  # it runs
-                with contextlib.suppress(NotFound):
+            process = (await self._client.call(c.GET_TASK, request)).process
+            if process.status != pb.STOPPED:
+                with contextlib.suppress(NotFound, c.FailedPrecondition):
                     await self._client.call(c.KILL_TASK, pb.KillRequest(container_id=id, signal=_SIGKILL))
                 await self._client.call(c.WAIT_TASK, request)
-                await self._client.call(c.DELETE_TASK, request)
+            await self._client.call(c.DELETE_TASK, request)
 
     async def _remove_snapshot(self, name: str) -> None:
         with contextlib.suppress(NotFound):
