@@ -87,9 +87,10 @@ def task_memory(definition: TaskDefinition) -> int:
     return int(definition.members.get("memory") or 0)
 
 
-def unsupported(definition: TaskDefinition) -> str | None:
-    """The text of RunTask's UnsupportedFeatureException where the definition asks for what the nodes can't do yet."""
-    return support.unsupported(definition.members)
+def unsupported(definition: TaskDefinition, architecture: str = "X86_64") -> str | None:
+    """The text of RunTask's UnsupportedFeatureException where the definition asks for what nodes of this
+    ``architecture`` (X86_64 or ARM64) can't do yet, else None."""
+    return support.unsupported(definition.members, architecture)
 
 
 def _revision(number: str) -> int:
