@@ -1,31 +1,37 @@
-"""Removes what an agent left on its machine, for ``homeport down``. The agent must not run meanwhile."""
+"""Removes everything of a Homeport from its machine, running agent or not: what ``homeport down`` does."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
+import contextlib
 from pathlib import Path
 
-from homeport.agent.drivers.containerd import ContainerdDriver, instance, stop_containerd
+from homeport.agent.drivers import DriverError
+from homeport.agent.drivers.containerd import ContainerdDriver, Instance, instance, stop_containerd
 from homeport.agent.network.apply import destroy_all
 
 
 def everything(name: str, state: str, containerd: str | None) -> None:
-    """Containers, interfaces, records of tasks and our own containerd; images and logs stay. ``name``: the 8 hex
-    characters of this Homeport. May be repeated. Raises DriverError, NetworkError."""
-    asyncio.run(_containers(state, containerd))
+    """Containers, their snapshots and cgroups, namespaces, links, routes, rules, the own containerd. Images, logs and
+    the state stay. May be repeated, and after a kill at any point. ``name``: the instance's 8 hex characters."""
+    of = instance(state, containerd)
+    if of.run.exists() or of.external:
+        asyncio.run(_remove_containers(of))
     destroy_all(name, Path(state, "agent"))
-    shutil.rmtree(Path(state, "agent", "tasks"), ignore_errors=True)
+    stop_containerd(of)
 
 
-async def _containers(state: str, containerd: str | None) -> None:
-    ours = instance(state, containerd)
-    driver = ContainerdDriver(ours)
+async def _remove_containers(of: Instance) -> None:
+    """Kills and removes all containers of this Homeport, and what their tasks left."""
+    driver = ContainerdDriver(of)
     await driver.open()
     try:
-        for container in await driver.list():
-            await driver.remove(container.id)
-            await driver.remove_task(container.id.rpartition("-")[0])
+        found = await driver.list()
+        for container in found:
+            with contextlib.suppress(DriverError):
+                await driver.remove(container.id)
+        for task in {container.id.rpartition("-")[0] for container in found}:
+            with contextlib.suppress(DriverError):
+                await driver.remove_task(task)
     finally:
         await driver.close()
-    stop_containerd(ours)

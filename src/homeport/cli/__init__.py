@@ -40,6 +40,7 @@ for name, target in {
 for name, target in {
     "load": "homeport.cli.images:load",
     "ls": "homeport.cli.images:ls",
+    "pull": "homeport.cli.images:pull",
     "rm": "homeport.cli.images:rm",
 }.items():
     image.command(target, name=name)

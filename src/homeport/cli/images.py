@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from homeport import config
-from homeport.agent.drivers import DriverError
-from homeport.agent.drivers.containerd import ImageStore, image_store
+from homeport.agent.drivers import DriverError, Image, Progress
+from homeport.agent.drivers.containerd import BadArchive, ImageStore, ensure, instance
 from homeport.cli import CommandError
 from homeport.cli.lifecycle import State
 from homeport.cli.terminal import size, table
@@ -22,13 +22,17 @@ def _with_store(state: str | None, work: Callable[[ImageStore], Awaitable[T]]) -
     settings = config.load(state)
 
     async def run() -> T:
-        async with image_store(settings.instance, settings.state, settings.containerd) as store:
+        of = instance(settings.state, settings.containerd)
+        await ensure(of)
+        async with ImageStore.connect(str(of.socket), of.name) as store:
             return await work(store)
 
     try:
         return asyncio.run(run())
     except DriverError as error:
         raise CommandError(error.text) from error
+    except BadArchive as error:
+        raise CommandError(str(error)) from error
 
 
 def load(file: Path, *, state: State = None) -> None:
@@ -36,15 +40,39 @@ def load(file: Path, *, state: State = None) -> None:
     if not file.is_file():
         raise CommandError(f"There is no file {file}.")
     if sys.stderr.isatty():
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+        from rich.progress import BarColumn, DownloadColumn, TextColumn
+        from rich.progress import Progress as Bars
 
-        with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), transient=True) as bars:
+        with Bars(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), transient=True) as bars:
             bar = bars.add_task(f"Loading {file.name}", total=file.stat().st_size)
-            names = _with_store(state, lambda s: s.load(file, lambda done: bars.update(bar, completed=done)))
+            images = _load(state, file, lambda done: bars.update(bar, completed=done))
     else:
-        names = _with_store(state, lambda s: s.load(file, lambda done: None))
-    for name in names:
-        print(name)
+        images = _load(state, file, lambda done: None)
+    for image in images:
+        print(f"{image.reference}\t{image.digest}")
+
+
+def _load(state: str | None, file: Path, progress: Callable[[int], None]) -> list[Image]:
+    with file.open("rb") as archive:
+        return _with_store(state, lambda store: store.load(archive, progress))
+
+
+def pull(name: str, *, state: State = None) -> None:
+    """Pull an image from its registry, unless it is here already."""
+    if sys.stderr.isatty():
+        from rich.progress import BarColumn, DownloadColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        with Bars(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), transient=True) as bars:
+            bar = bars.add_task(f"Pulling {name}", total=None)
+
+            def show(seen: Progress) -> None:
+                bars.update(bar, completed=seen.done, total=seen.total or None)
+
+            image = _with_store(state, lambda store: store.pull(name, show))
+    else:
+        image = _with_store(state, lambda store: store.pull(name))
+    print(f"{image.reference}\t{image.digest}")
 
 
 def ls(*, state: State = None) -> None:
@@ -55,5 +83,5 @@ def ls(*, state: State = None) -> None:
 
 def rm(name: str, *, state: State = None) -> None:
     """Remove an image."""
-    if not _with_store(state, lambda s: s.remove(name)):
+    if not _with_store(state, lambda s: s.remove_image(name)):
         raise CommandError(f"There is no image {name!r}. `homeport image ls` lists them.")

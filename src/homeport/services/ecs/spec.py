@@ -13,14 +13,12 @@ from homeport.services.ecs.model.definition import TaskDefinition
 from homeport.services.ecs.model.task import Task
 
 STOP_TIMEOUT = 30  # seconds between SIGTERM and SIGKILL where a container says nothing else
-FARGATE_FILES = Ulimit(name="nofile", soft=65535, hard=65535)  # Fargate's default limit of open files
 
 
 def task_spec(
     task: Task, definition: TaskDefinition, interface: NetworkInterface | None, facts: Mapping[str, str]
 ) -> TaskSpec:
     """The task as its node shall run it. ``facts`` are ``ec2.eni.spec_facts`` of the interface."""
-    fargate = task.launch_type == "FARGATE"
     cpu, memory = overrides.size(task.overrides, definitions.task_cpu(definition), definitions.task_memory(definition))
     parsed = arn.parse(task.cluster_arn)
     return TaskSpec(
@@ -32,18 +30,15 @@ def task_spec(
         cpu=cpu,
         memory=memory,
         containers=tuple(
-            container_spec(overrides.merged(c, task.overrides), fargate=fargate)
-            for c in definitions.containers(definition)
+            container_spec(overrides.merged(c, task.overrides)) for c in definitions.containers(definition)
         ),
         interface=interface_spec(task, interface, facts) if interface else None,
     )
 
 
-def container_spec(container: Mapping[str, Any], *, fargate: bool) -> ContainerSpec:
+def container_spec(container: Mapping[str, Any]) -> ContainerSpec:
     """A container definition, overrides merged, as its node shall run it."""
     ulimits = tuple(Ulimit(u["name"], u["softLimit"], u["hardLimit"]) for u in container.get("ulimits") or ())
-    if fargate and all(u.name != FARGATE_FILES.name for u in ulimits):
-        ulimits = (*ulimits, FARGATE_FILES)
     capabilities = (container.get("linuxParameters") or {}).get("capabilities") or {}
     return ContainerSpec(
         name=container["name"],
