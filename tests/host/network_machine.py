@@ -21,6 +21,7 @@ from homeport.agentapi import Group, HomeportGroupsMessage, InterfaceSpec, Rule
 
 HOST, LAN = "10.9.0.1", "10.9.0.2"
 BLOCKED = 0.4  # seconds after which a connection that gets no answer counts as dropped
+TEST_INSTANCES = "hp-7e57"  # prefix of the namespaces of all instances in these tests
 EVERYTHING = Rule(protocol="-1", cidrs=("0.0.0.0/0",))
 
 _Result = TypeVar("_Result")
@@ -109,9 +110,9 @@ class Machine:
             "rules": f"ip -n {self.host_name} rule",
             "nft": f"{inside} nft list ruleset",
             "sysctl": f"{inside} cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/all/rp_filter",
-            "names": "ls /run/netns",
         }
-        return {key: _run(command) for key, command in commands.items()}
+        shown = {key: _run(command) for key, command in commands.items()}
+        return shown | {"names": " ".join(netns.named(TEST_INSTANCES))}
 
     def close(self) -> None:
         for each in self._places.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from network_machine import HOST, LAN, Machine, group, interface, ip, machine, nft, task_id, tcp, told
+from network_machine import BLOCKED, HOST, LAN, Machine, group, interface, ip, machine, nft, task_id, tcp, told
 
 from homeport.agent.network import NetworkError, netns
 from homeport.agent.network.apply import NodeNetwork, destroy_all, host_routes
-from homeport.agentapi import InterfaceSpec
+from homeport.agentapi import InterfaceSpec, Rule
 
 pytestmark = pytest.mark.host
 
@@ -203,6 +204,40 @@ def test_detach_takes_all_of_the_task_and_its_addresses_can_be_given_again(made:
         await network.destroy()
 
     asyncio.run(live())
+
+
+def test_whoever_gets_the_addresses_next_inherits_no_connection(made: Machine, tmp_path: Path) -> None:
+    async def live() -> None:
+        network = NodeNetwork(INSTANCE, POOL, tmp_path, made.root)
+        await network.open()
+        open_ = group("sg-open", Rule(protocol="udp", from_port=53, to_port=53, cidrs=(ANYWHERE,)))
+        await network.groups(told(open_, group("sg-shut")))
+        client = made.lan.run(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+        with client:
+            client.connect(("198.18.4.5", 53))
+            first = made.place(await network.attach(task_id(5), interface(5, "sg-open")))
+            with first.run(_udp_server) as server:
+                client.send(b"one")
+                assert server.recvfrom(16)[0] == b"one"
+                server.sendto(b"answer", (LAN, client.getsockname()[1]))
+                assert client.recv(16) == b"answer"
+            made.forget(first.name)
+            await network.detach(task_id(5))
+
+            second = made.place(await network.attach(task_id(6), _of(interface(5, "sg-shut"), "0a:00:00:00:00:06")))
+            with second.run(_udp_server) as server:
+                client.send(b"two")
+                with pytest.raises(TimeoutError):
+                    server.recvfrom(16)
+
+    asyncio.run(live())
+
+
+def _udp_server() -> socket.socket:
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.settimeout(BLOCKED)
+    server.bind(("0.0.0.0", 53))
+    return server
 
 
 def test_a_failed_attach_leaves_nothing(made: Machine, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class NodeNetwork:
         self._keep_seconds = keep_seconds
         self._state_dir, self._root = state_dir, root
         self._thread: ThreadPoolExecutor | None = None
+        self._sweeper = ThreadPoolExecutor(1, "conntrack")
         self._node: _Node | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -68,7 +69,9 @@ class NodeNetwork:
         return await self._call(self._opened().attach, task_id, interface)
 
     async def detach(self, task_id: str) -> None:
-        await self._call(self._opened().detach, task_id)
+        router = await self._call(self._opened().detach, task_id)
+        if router:
+            await self._sweep(router.conntrack.sweep)
 
     async def attached(self) -> list[str]:
         return await self._call(self._opened().attached)
@@ -86,6 +89,7 @@ class NodeNetwork:
         if self._watch:
             self._watch.cancel()
         if node:
+            await self._sweep(lambda: None)  # after those that are under way
             await self._call(node.close)
 
     def _end_thread(self) -> None:
@@ -104,6 +108,13 @@ class NodeNetwork:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
         except _FAILURES as error:
+            raise NetworkError(str(error)) from error
+
+    async def _sweep(self, function: Callable[[], None]) -> None:
+        """On the second thread, one after another, so that attach needn't wait."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._sweeper, function)
+        except OSError as error:
             raise NetworkError(str(error)) from error
 
     async def _keep(self, node: _Node) -> None:
@@ -153,6 +164,8 @@ class _Node:
                 self.detach(task_id)
         for task_id in there - tasks.keys():
             netns.remove(self._names.task(task_id))
+        for router in self._routers.values():
+            router.conntrack.sweep()
 
     def keep(self) -> None:
         if self._hub:
@@ -181,7 +194,8 @@ class _Node:
             self.detach(task_id)
             raise
 
-    def detach(self, task_id: str) -> None:
+    def detach(self, task_id: str) -> Router | None:
+        """Returns the task's router, for its tracked connections to be swept."""
         layout.checked_name(task_id)
         interface = self._tasks.get(task_id)
         router = self._routers.get(interface.vpc_id) if interface else None
@@ -190,6 +204,7 @@ class _Node:
         netns.remove(self._names.task(task_id))
         self._records.drop_task(task_id)
         self._tasks.pop(task_id, None)
+        return router
 
     def attached(self) -> list[str]:
         return sorted(self._tasks)

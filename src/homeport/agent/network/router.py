@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from homeport.agent.network import netlink, netns
+from homeport.agent.network.conntrack import Conntrack
 from homeport.agent.network.hub import FORWARDING_SYSCTLS, Hub
 from homeport.agent.network.layout import METADATA_ADDRESS, TASK_LINK, Names, path, task_link
 from homeport.agent.network.netlink import Netlink
@@ -42,12 +43,14 @@ class Router:
         self._namespace = netns.adopt(names.router(vpc.vpc_id))
         with netns.inside(self._namespace):
             self._netlink = Netlink()
+            self.conntrack = Conntrack()
 
     def close(self) -> None:
         """Leaves the namespace as it is."""
         if self._nft:
             self._nft.close()
         self._netlink.close()
+        self.conntrack.close()
         os.close(self._namespace)
 
     def build(self) -> None:
@@ -89,7 +92,8 @@ class Router:
 
     def detach(self, task_id: str, interface: InterfaceSpec) -> None:
         """Removes all of a task's that is there. The kernel frees the pair of links with the namespace, a little later:
-        deleting it here would take 30 ms, during which nothing else on the machine can change a link."""
+        deleting it here would take 30 ms, during which nothing else on the machine can change a link. Its tracked
+        connections end with the next ``conntrack.sweep``."""
         if interface.public_address:
             self._hub.withdraw(interface.public_address, self.index)
         if task_id in self.vpc.interfaces:
@@ -97,6 +101,7 @@ class Router:
         link = self._netlink.index(task_link(task_id))
         if link is not None:
             self._netlink.run(netlink.no_route(f"{interface.private_address}/32", link))
+        self.conntrack.leave(interface.private_address)
         netns.remove(self._names.task(task_id))
 
     def set_groups(self, groups: dict[str, Group]) -> None:
