@@ -14,6 +14,7 @@ import msgspec
 SPEC_ATTRIBUTE = "homeport.spec"  # this agent understands TaskSpec; its value is the version of the spec, "1"
 NETWORK_ATTRIBUTE = "homeport.network"  # this agent builds awsvpc interfaces and enforces security groups
 FARGATE_ATTRIBUTE = "homeport.fargate"  # this agent joins the Fargate pool
+OVERCOMMIT_ATTRIBUTE = "homeport.overcommit."  # + cpu or memory: how many times what it has it registered
 
 HEARTBEAT_SECONDS = 20.0  # the server's heartbeat; Amazon's agent hangs up after 60 s of silence
 

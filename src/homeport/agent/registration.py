@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from homeport.agent.config import AgentSettings, Host
-from homeport.agentapi import FARGATE_ATTRIBUTE, NETWORK_ATTRIBUTE, SPEC_ATTRIBUTE
+from homeport.agentapi import FARGATE_ATTRIBUTE, NETWORK_ATTRIBUTE, OVERCOMMIT_ATTRIBUTE, SPEC_ATTRIBUTE
 
 CPU_UNITS = 1024  # of one core
 RESERVED_PORTS = ("22", "2375", "2376", "51678", "51679")  # what Amazon's agent reserves
@@ -59,6 +59,8 @@ def _attributes(settings: AgentSettings, host: Host) -> list[dict[str, str]]:
     }
     if settings.fargate:
         values[FARGATE_ATTRIBUTE] = "true"
+        values[f"{OVERCOMMIT_ATTRIBUTE}cpu"] = f"{settings.overcommit_cpu:g}"
+        values[f"{OVERCOMMIT_ATTRIBUTE}memory"] = f"{settings.overcommit_memory:g}"
     if settings.zone:
         values["ecs.availability-zone"] = settings.zone
     return [{"name": name, "value": value} for name, value in values.items()]

@@ -7,6 +7,7 @@ import inspect
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,20 +90,42 @@ def logs(
 
     settings = config.load(state)
     folder = _task_folder(settings, task.rpartition("/")[2])
-    names = [container] if container else sorted(p.name for p in folder.iterdir())
-    if container and not (folder / container).is_dir():
-        raise CommandError(
-            f"The task has no container {container!r}; it has: {', '.join(sorted(p.name for p in folder.iterdir()))}."
-        )
-    colour = sys.stdout.isatty()
-    try:
-        for name, stream, line in files.read(folder, names, follow=follow):
-            head = f"{name}: " if len(names) > 1 else ""
-            target = sys.stdout if stream == "stdout" else sys.stderr
-            target.write(f"\x1b[31m{head}{line}\x1b[0m" if colour and stream == "stderr" else head + line)
-            target.flush()
-    except KeyboardInterrupt:
-        return
+    names = sorted(p.name for p in folder.iterdir())
+    if container and container not in names:
+        raise CommandError(f"The task has no container {container!r}; it has: {', '.join(names)}.")
+    wanted = [container] if container else names
+    paths = {
+        (name, stream): path
+        for name in wanted
+        for stream, path in files.paths(settings.path(), folder.name, name).items()
+    }
+    ended = _ended(settings, folder.name) if follow else lambda: True
+    for (name, stream), data in files.follow(paths, ended):
+        _print_log(data, f"{name}: " if len(wanted) > 1 else "", stream)
+
+
+def _print_log(data: bytes, head: str, stream: str) -> None:
+    text = data.decode(errors="replace")
+    if head:
+        text = "".join(head + line for line in text.splitlines(keepends=True))
+    target = sys.stdout if stream == "stdout" else sys.stderr
+    target.write(f"\x1b[31m{text}\x1b[0m" if stream == "stderr" and target.isatty() else text)
+    target.flush()
+
+
+def _ended(settings: Settings, task: str) -> Callable[[], bool]:
+    """Whether the task has stopped, so that nothing more will be written; asks once a second at the most."""
+    asked, answer = 0.0, False
+
+    def ended() -> bool:
+        nonlocal asked, answer
+        if time.monotonic() - asked > 1:
+            asked = time.monotonic()
+            tasks = control.ask(settings, "/status")["tasks"]
+            answer = all(t["id"] != task or t["last_status"] == "STOPPED" for t in tasks)
+        return answer
+
+    return ended
 
 
 def _task_folder(settings: Settings, start: str) -> Path:

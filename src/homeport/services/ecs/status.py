@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from homeport.agentapi import OVERCOMMIT_ATTRIBUTE
 from homeport.services.ec2.model import INTERFACES
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance, Room
 from homeport.services.ecs.model.task import TASKS, Task
 from homeport.store import Scope, View
 
-OVERCOMMIT = ("cpu", "memory")  # of the attributes homeport.overcommit.cpu and .memory
+OVERCOMMIT = ("cpu", "memory")  # which resources a node may register more of than it has
 SHOWN_TASKS = 1000  # tasks that are listed at most
 
 
@@ -25,7 +26,7 @@ def status(view: View) -> dict[str, Any]:
 
 
 def _node(instance: Instance, room: Room) -> dict[str, Any]:
-    multiples = {name: _number(instance.attribute(f"homeport.overcommit.{name}")) for name in OVERCOMMIT}
+    multiples = {name: _number(instance.attribute(f"{OVERCOMMIT_ATTRIBUTE}{name}")) for name in OVERCOMMIT}
     return {
         "id": instance.node or instance.id,
         "arn": instance.arn,

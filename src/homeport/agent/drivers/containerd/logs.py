@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from homeport.agent.drivers.containerd import syscalls
 
@@ -24,6 +24,7 @@ _CHUNK = 256 << 10
 POLL_SECONDS = 0.1
 
 Stream = Literal["stdout", "stderr"]
+Name = TypeVar("Name")  # what a reader calls a file: its stream, or its container and stream
 STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 
 
@@ -112,10 +113,10 @@ def _from_next_line(data: bytes, start: int) -> tuple[bytes, int]:
     return (data, start) if newline < 0 else (data[newline + 1 :], start + newline + 1)
 
 
-def follow(files: Mapping[Stream, Path], ended: Callable[[], bool]) -> Iterator[tuple[Stream, bytes]]:
+def follow(files: Mapping[Name, Path], ended: Callable[[], bool]) -> Iterator[tuple[Name, bytes]]:
     """Everything in the files, then what is added, until ``ended`` says that no more will come. Blocks between
     chunks, for ``POLL_SECONDS`` at a time."""
-    offsets: dict[Stream, int] = dict.fromkeys(files, 0)
+    offsets: dict[Name, int] = dict.fromkeys(files, 0)
     while True:
         last = ended()
         quiet = True
