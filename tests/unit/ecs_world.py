@@ -38,6 +38,7 @@ ACCOUNT, REGION = "123456789012", "us-east-1"
 SCOPE = Scope(ACCOUNT, REGION)
 ROOT = Principal(account=ACCOUNT, arn=f"arn:aws:iam::{ACCOUNT}:root", user_id=ACCOUNT, access_key_id="AKIAROOT")
 MODEL = botocore.session.get_session().get_service_model("ecs")
+_ACKNOWLEDGED = (PayloadMessage, HomeportGroupsMessage, TaskManifestMessage)
 TABLES = (*ecs.TABLES, *ec2.model.TABLES)
 
 
@@ -158,9 +159,8 @@ class Agent:
             if isinstance(message, HeartbeatMessage):
                 if HeartbeatMessage not in self.mute:
                     await self.say(HeartbeatAckRequest(message_id=message.message_id))
-            elif isinstance(message, PayloadMessage | HomeportGroupsMessage | TaskManifestMessage):
-                if type(message) not in self.mute:
-                    await self.ack(message.message_id)
+            elif isinstance(message, _ACKNOWLEDGED) and type(message) not in self.mute:
+                await self.ack(message.message_id)
             self._news.set()
 
     async def ack(self, message_id: str) -> None:
