@@ -54,7 +54,7 @@ def test_each_kind_of_peer_has_its_statement() -> None:
     rule = Rule(
         protocol="tcp", from_port=80, to_port=80, cidrs=("10.0.0.0/8", "192.168.1.7/32"), groups=("sg-a", "sg-b")
     )
-    assert statements([rule], "saddr", "accept") == (
+    assert statements((rule,), "saddr", "accept") == (
         "ip saddr { 10.0.0.0/8, 192.168.1.7 } tcp dport 80 accept",
         "ip saddr @members_sg-a tcp dport 80 accept",
         "ip saddr @members_sg-b tcp dport 80 accept",
@@ -62,27 +62,27 @@ def test_each_kind_of_peer_has_its_statement() -> None:
 
 
 def test_everything_from_everywhere_is_the_bare_verdict() -> None:
-    assert statements([Rule(protocol="-1", cidrs=ANY)], "daddr", "goto arrive") == ("goto arrive",)
+    assert statements((Rule(protocol="-1", cidrs=ANY),), "daddr", "goto arrive") == ("goto arrive",)
 
 
 def test_anywhere_makes_other_peers_needless() -> None:
     rule = Rule(protocol="-1", cidrs=("10.0.0.0/8", "0.0.0.0/0"), groups=("sg-a",))
-    assert statements([rule], "saddr", "accept") == ("accept",)
+    assert statements((rule,), "saddr", "accept") == ("accept",)
 
 
 def test_overlapping_networks_are_merged() -> None:
     rule = Rule(protocol="-1", cidrs=("10.1.0.0/16", "10.0.0.0/8", "10.2.3.4/32"))
-    assert statements([rule], "saddr", "accept") == ("ip saddr 10.0.0.0/8 accept",)
+    assert statements((rule,), "saddr", "accept") == ("ip saddr 10.0.0.0/8 accept",)
 
 
 def test_ipv6_peers_and_rules_without_peers_match_nothing() -> None:
-    assert statements([Rule(protocol="-1", cidrs=("::/0",)), Rule(protocol="-1")], "saddr", "accept") == ()
+    assert statements((Rule(protocol="-1", cidrs=("::/0",)), Rule(protocol="-1")), "saddr", "accept") == ()
 
 
 @pytest.mark.parametrize("cidr", ["10.0.0.1/8", "0.0.0.0/0; drop", "10.0.0.0/33", ""])
 def test_what_is_no_network_is_refused(cidr: str) -> None:
     with pytest.raises(ValueError):
-        statements([Rule(protocol="-1", cidrs=(cidr,))], "saddr", "accept")
+        statements((Rule(protocol="-1", cidrs=(cidr,)),), "saddr", "accept")
 
 
 def test_group_ids_are_checked_before_they_become_names() -> None:

@@ -57,7 +57,11 @@ class NodeNetwork:
     async def open(self) -> None:
         if self._node is None:
             node = _Node(self._names, self._pool, _records(self._state_dir))
-            await self._call(node.open)
+            try:
+                await self._call(node.open)
+            except NetworkError:
+                await self._call(node.close)
+                raise
             self._node = node
             self._watch = asyncio.create_task(self._keep(node))
 

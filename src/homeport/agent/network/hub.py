@@ -36,6 +36,7 @@ class Hub:
 
     def __init__(self, names: Names, pool: Pool) -> None:
         self._names, self._pool = names, pool
+        self._links: dict[int, int] = {}  # kernel's index of the link to each router
         self.namespace = netns.adopt(names.hub)
         with netns.inside(self.namespace):
             self._netlink = Netlink()
@@ -99,6 +100,7 @@ class Hub:
             router_netlink.delete_link(UPLINK)
             self._netlink.run(netlink.veth(hub_link(index), UPLINK, router))
         outer, inner = self._netlink.expect(hub_link(index)), router_netlink.expect(UPLINK)
+        self._links[index] = outer
         own = router_address(index)
         router_netlink.run(netlink.address(inner, own), netlink.link_up(inner))
         self._netlink.run(
@@ -110,13 +112,11 @@ class Hub:
 
     def publish(self, address: str, index: int) -> None:
         """Leads a public address to router ``index``."""
-        link = self._netlink.expect(hub_link(index))
-        self._netlink.run(netlink.route(f"{address}/32", link, via=router_address(index)))
+        self._netlink.run(netlink.route(f"{address}/32", self._links[index], via=router_address(index)))
 
     def withdraw(self, address: str, index: int) -> None:
-        link = self._netlink.index(hub_link(index))
-        if link is not None:
-            self._netlink.run(netlink.no_route(f"{address}/32", link))
+        """No error where it isn't led there."""
+        self._netlink.run(netlink.no_route(f"{address}/32", self._links[index]))
 
 
 def hub_script(pool: Pool) -> str:

@@ -13,6 +13,7 @@ private addresses and its security groups. The first and the last address of the
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
 import msgspec
@@ -26,6 +27,7 @@ TABLE = "homeport"  # nft table of the hub and of the routers
 ROUTER_ADDRESSES = IPv4Network("169.254.64.0/18")  # link addresses of the routers; clear of 169.254.169.0/24 and .170.2
 MAX_ROUTERS = ROUTER_ADDRESSES.num_addresses - 2
 
+_CHECKED = 8192  # texts remembered as checked: a node's whole state is compiled at each change
 _INSTANCE = re.compile(r"[0-9a-f]{8}")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -115,6 +117,7 @@ def router_address(index: int) -> str:
     return str(ROUTER_ADDRESSES.network_address + index)
 
 
+@lru_cache(_CHECKED)
 def checked_name(text: str) -> str:
     """An id that may be part of file, namespace and nft names. Raises ValueError for any other text."""
     if not _NAME.fullmatch(text):
@@ -122,6 +125,7 @@ def checked_name(text: str) -> str:
     return text
 
 
+@lru_cache(_CHECKED)
 def checked_address(text: str) -> str:
     """Raises ValueError (AddressValueError) unless a dotted quad."""
     return str(IPv4Address(text))

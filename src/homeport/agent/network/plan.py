@@ -16,7 +16,8 @@ groups see public addresses there, and members of a group don't match.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -170,7 +171,8 @@ def _named(vpc: Vpc) -> set[str]:
     return {peer for group in vpc.groups.values() for peer in peers(group.ingress) | peers(group.egress)}
 
 
-def _combination(groups: Iterable[str]) -> str:
+@lru_cache(1024)
+def _combination(groups: tuple[str, ...]) -> str:
     """A name for a combination of groups; up to 16 ids wouldn't fit into a chain's name."""
     return "all_" + sha256(",".join(groups).encode()).hexdigest()[:16]
 

@@ -39,6 +39,7 @@ class Router:
         self.vpc = vpc
         self._enforced: Ruleset | None = None  # what the kernel has, as far as it is known
         self._gateways: set[str] = set()
+        self._links: dict[str, int] = {}  # kernel's index of each task's link, as far as it was asked for
         self._nft: Nft | None = None
         self._namespace = netns.adopt(names.router(vpc.vpc_id))
         with netns.inside(self._namespace):
@@ -98,7 +99,7 @@ class Router:
             self._hub.withdraw(interface.public_address, self.index)
         if task_id in self.vpc.interfaces:
             self._enforce(without_interface(self.vpc, task_id))
-        link = self._netlink.index(task_link(task_id))
+        link = self._links.pop(task_id, None) or self._netlink.index(task_link(task_id))
         if link is not None:
             self._netlink.run(netlink.no_route(f"{interface.private_address}/32", link))
         self.conntrack.leave(interface.private_address)
@@ -126,6 +127,7 @@ class Router:
             self._netlink.delete_link(task_link(task_id))
             self._netlink.run(pair)
         inside, outside = inner.expect(TASK_LINK), self._netlink.expect(task_link(task_id))
+        self._links[task_id] = outside
         prefix = int(interface.subnet_cidr.partition("/")[2])
         inner.run(
             netlink.link_up(_LOOPBACK),

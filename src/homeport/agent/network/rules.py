@@ -7,6 +7,7 @@ match nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Network, collapse_addresses, ip_network
 from typing import Literal
 
@@ -22,7 +23,8 @@ def members_set(group_id: str) -> str:
     return f"members_{checked_name(group_id)}"
 
 
-def statements(rules: Iterable[Rule], peer: Literal["saddr", "daddr"], verdict: str) -> tuple[str, ...]:
+@lru_cache(1024)
+def statements(rules: tuple[Rule, ...], peer: Literal["saddr", "daddr"], verdict: str) -> tuple[str, ...]:
     """One nft statement for each (rule, kind of peer). ``peer``: where a packet carries its peer's address.
     Raises ValueError for a rule that can't be one."""
     return tuple(
