@@ -67,7 +67,11 @@ class Bed:
         """``script`` runs in the image's shell; members of ContainerSpec and of ContainerPlan may be given."""
         self._count += 1
         name = members.pop("name", f"main{self._count}")
-        own = {key: members.pop(key) for key in ("task_id", "task_cpu", "task_memory", "hostname", "address") if key in members}
+        own = {
+            key: members.pop(key)
+            for key in ("task_id", "task_cpu", "task_memory", "hostname", "address")
+            if key in members
+        }
         if script is not None:
             members["command"] = (script,)
         spec = ContainerSpec(name=name, image=IMAGE, **members)
@@ -88,7 +92,7 @@ class Bed:
     async def wrote(self, plan: ContainerPlan, text: str) -> None:
         """Waits until the container has written ``text`` to stdout."""
         async with asyncio.timeout(PATIENCE):
-            while text not in self.output(plan)[0]:
+            while text not in self.output(plan)[0]:  # noqa: ASYNC110 a file tells nobody
                 await asyncio.sleep(0.01)
 
     def output(self, plan: ContainerPlan) -> tuple[str, str]:

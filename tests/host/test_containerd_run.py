@@ -25,14 +25,16 @@ def test_exit_code_output_and_merging_with_the_image(tmp_path: Path) -> None:
         assert 0 <= observed.finished_at - observed.started_at < 10
 
         _, out, _ = await bed.run()
-        assert out == "from the image\n" * 0 + "echo from the image\n".removeprefix("echo ")
+        assert out == "from the image\n"
         # An entry point of the definition drops the image's command.
         _, out, _ = await bed.run(entry_point=("echo", "mine"))
         assert out == "mine\n"
         _, out, _ = await bed.run(entry_point=("/bin/echo",), command=("a", "b"))
         assert out == "a b\n"
         environment = {"COLOUR": "red", "EXTRA": "a=b c"}
-        _, out, _ = await bed.run("echo $COLOUR $SHAPE $EXTRA $HOSTNAME $HOME; pwd", environment=environment, hostname="h1")
+        _, out, _ = await bed.run(
+            "echo $COLOUR $SHAPE $EXTRA $HOSTNAME $HOME; pwd", environment=environment, hostname="h1"
+        )
         assert out == "red round a=b c h1 /root\n/srv\n"
         _, out, _ = await bed.run("pwd", working_directory="/made/for/it")
         assert out == "/made/for/it\n"
@@ -58,7 +60,9 @@ def test_users_groups_and_capabilities(tmp_path: Path) -> None:
         assert out == "0000000000000000 0000000000000000 0000000000000000 00000000a80425fb 0000000000000000 "
         _, out, _ = await bed.run(caps, capabilities_drop=("ALL",), capabilities_add=("NET_ADMIN",))
         assert out.split()[1] == "0000000000001000"
-        with pytest.raises(DriverError, match="unable to find user nobody-here: no matching entries in passwd file") as e:
+        with pytest.raises(
+            DriverError, match="unable to find user nobody-here: no matching entries in passwd file"
+        ) as e:
             await bed.driver.create(bed.plan("id", user="nobody-here"))
         assert e.value.name == "CannotStartContainerError"
 
@@ -126,7 +130,7 @@ def test_the_sandbox(tmp_path: Path) -> None:
         assert lines[2] == "0"
         assert lines[3] != "sysrq=0"
         assert lines[4] != "sys=0"
-        assert lines[5] == "0" or lines[5].isdigit()
+        assert lines[5] == "0"
         assert "lo" in lines
         assert "eth0" not in lines
         assert lines[-2:] == [str((64 << 20) // 4096), "0"]
@@ -142,9 +146,15 @@ def test_the_sandbox(tmp_path: Path) -> None:
 
 def test_names_and_limits_of_processes(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
-        script = "hostname; cat /etc/hostname; tail -n1 /etc/hosts; grep -c nameserver /etc/resolv.conf; ulimit -n; ulimit -Hc"
+        script = (
+            "hostname; cat /etc/hostname; tail -n1 /etc/hosts; grep -c nameserver /etc/resolv.conf; "
+            "ulimit -n; ulimit -Hc"
+        )
         _, out, _ = await bed.run(
-            script, hostname="ip-10-0-0-9", address="10.0.0.9", ulimits=(Ulimit("nofile", 512, 1024), Ulimit("core", 0, 0))
+            script,
+            hostname="ip-10-0-0-9",
+            address="10.0.0.9",
+            ulimits=(Ulimit("nofile", 512, 1024), Ulimit("core", 0, 0)),
         )
         host, file, hosts, servers, files, core = out.splitlines()
         assert host == file == "ip-10-0-0-9"

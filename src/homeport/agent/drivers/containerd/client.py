@@ -59,6 +59,7 @@ APPLY = Method("diff.v1.Diff/Apply", pb.ApplyRequest, pb.ApplyResponse)
 PREPARE_SNAPSHOT = Method("snapshots.v1.Snapshots/Prepare", pb.PrepareSnapshotRequest, pb.MountsResponse)
 VIEW_SNAPSHOT = Method("snapshots.v1.Snapshots/View", pb.PrepareSnapshotRequest, pb.MountsResponse)
 SNAPSHOT_MOUNTS = Method("snapshots.v1.Snapshots/Mounts", pb.SnapshotKey, pb.MountsResponse)
+CLEAN_SNAPSHOTS = Method("snapshots.v1.Snapshots/Cleanup", pb.CleanupRequest, Empty)
 COMMIT_SNAPSHOT = Method("snapshots.v1.Snapshots/Commit", pb.CommitSnapshotRequest, Empty)
 REMOVE_SNAPSHOT = Method("snapshots.v1.Snapshots/Remove", pb.SnapshotKey, Empty)
 STAT_SNAPSHOT = Method("snapshots.v1.Snapshots/Stat", pb.SnapshotKey, pb.StatSnapshotResponse)
@@ -102,7 +103,8 @@ class FailedPrecondition(CallError):
 
 
 class Unavailable(CallError):
-    """The connection is not there or broke: the call may or may not have been carried out."""
+    """The connection to containerd or to a shim is not there or broke: the call may or may not have been carried
+    out."""
 
 
 class TimedOut(CallError):
@@ -119,9 +121,16 @@ _ERRORS: dict[grpc.StatusCode, type[CallError]] = {
 }
 
 
+# A shim has died, and containerd is about to notice: the next try finds the task gone.
+_SHIM_LOST = "ttrpc: closed"
+
+
 def named(code: grpc.StatusCode, details: str | None) -> CallError:
     """A call's status as one of the classes above."""
-    return _ERRORS.get(code, CallError)(details or code.name)
+    text = details or code.name
+    if _SHIM_LOST in text:
+        return Unavailable(text)
+    return _ERRORS.get(code, CallError)(text)
 
 
 _OPTIONS = [

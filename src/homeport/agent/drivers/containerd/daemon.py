@@ -105,15 +105,15 @@ def stop_containerd(of: Instance) -> None:
     Containers that still run keep running: their shims hold them for the next start. An external containerd is left
     alone. Returns when the process is gone.
     """
-    if of.external or not of.run.exists():
+    if not of.run.exists():
         return
     with _locked(of):
-        pid = running_pid(of)
+        pid = None if of.external else running_pid(of)
         if pid is not None:
             _end(pid)
         of.pid_file.unlink(missing_ok=True)
-        bundles = of.run / "state" / "io.containerd.runtime.v2.task" / of.name
-        if bundles.exists() and any(bundles.iterdir()):
+        containers = of.runc_root / of.name
+        if containers.exists() and any(containers.iterdir()):
             return
         _remove_run_folder(of)
     Cgroups(of.name).remove_all()

@@ -14,14 +14,25 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from homeport.agent.drivers import ContainerPlan, DriverError, Image, Observed, Progress
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
-from homeport.agent.drivers.containerd import daemon, files, logs, machine, observed, rootfs, signals, spec, users
+from homeport.agent.drivers.containerd import (
+    daemon,
+    files,
+    leftovers,
+    logs,
+    machine,
+    observed,
+    rootfs,
+    signals,
+    spec,
+    users,
+)
 from homeport.agent.drivers.containerd.cgroups import Cgroups
 from homeport.agent.drivers.containerd.client import AlreadyExists, CallError, Client, NotFound, Unavailable
 from homeport.agent.drivers.containerd.events import Events
 from homeport.agent.drivers.containerd.images import ImageStore
 from homeport.agent.drivers.containerd.instance import Instance
 from homeport.agent.drivers.containerd.manifests import BadManifest, Resolved
-from homeport.agent.drivers.containerd.unpack import SNAPSHOTTER
+from homeport.agent.drivers.containerd.unpack import HELD, SNAPSHOTTER, prepare
 
 T = TypeVar("T")
 Listed = list[Observed]  # inside the class, ``list`` is the method
@@ -30,7 +41,9 @@ _RUNTIME = "io.containerd.runc.v2"
 _SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
 _OPTIONS_TYPE = "containerd.runc.v1.Options"
 _OUTAGE_SECONDS = 30.0  # a call waits that long for a containerd that is being restarted
+_LAST_WORD_SECONDS = 1.0
 _TRIM_SECONDS = 5.0
+_KEEP_OWN_LOG = 4 << 20  # bytes of containerd's and its shims' own log
 _SIGKILL = 9
 _MAX_LABEL = 4096  # bytes of a label's name and value: containerd's limit
 
@@ -44,6 +57,7 @@ class ContainerdDriver:
         self._marks = observed.Marks(instance)
         self._labels: dict[str, dict[str, str]] = {}  # of the containers that this process has met
         self._accounts: dict[str, users.Accounts] = {}  # by chain id
+        self._alive: set[str] = set()  # seen running, not yet seen ended
         self._ensuring = asyncio.Lock()
         self._trimming: asyncio.Task[None] | None = None
 
@@ -99,7 +113,7 @@ class ContainerdDriver:
         request = pb.ListSnapshotsRequest(snapshotter=SNAPSHOTTER, filters=["kind==active", "kind==view"])
         async for page in self._client.stream(c.LIST_SNAPSHOTS, request):
             for info in page.info:
-                if info.labels.get("containerd.io/gc.root") == "homeport" and info.name not in kept:
+                if HELD.items() <= dict(info.labels).items() and info.name not in kept:
                     await self._remove_snapshot(info.name)
 
     # --- images -------------------------------------------------------------------------------------------------------
@@ -139,7 +153,7 @@ class ContainerdDriver:
         try:
             # Neither needs the other; the snapshot's label keeps it until the container names it.
             record = self._client.call(c.CREATE_CONTAINER, pb.ContainerMessage(container=container))
-            mounts = await _both(self._prepare(plan.id, resolved.chain_id), record)
+            mounts = await _both(prepare(self._client, plan.id, resolved.chain_id, labels=HELD), record)
         except AlreadyExists:
             if await self._observe(plan.id) is not None:
                 return
@@ -177,18 +191,11 @@ class ContainerdDriver:
             snapshot_key=plan.id,
         )
 
-    async def _prepare(self, id: str, chain_id: str) -> pb.MountsResponse:
-        """The container's writable snapshot."""
-        request = pb.PrepareSnapshotRequest(
-            snapshotter=SNAPSHOTTER, key=id, parent=chain_id, labels={"containerd.io/gc.root": "homeport"}
-        )
-        return await self._client.call(c.PREPARE_SNAPSHOT, request)
-
-    async def _create_task(self, plan: ContainerPlan, mounts: pb.MountsResponse) -> None:
+    async def _create_task(self, plan: ContainerPlan, mounts: Sequence[pb.Mount]) -> None:
         output = logs.paths(self._instance.state, plan.task_id, plan.spec.name)
         request = pb.CreateTaskRequest(
             container_id=plan.id,
-            rootfs=mounts.mounts,
+            rootfs=mounts,
             stdout=str(output["stdout"]),
             stderr=str(output["stderr"]),
         )
@@ -222,6 +229,7 @@ class ContainerdDriver:
             return found  # it was started before
         with contextlib.suppress(OSError):
             self._cgroups.throttle(task_id, int(labels.get(observed.TASK_CPU, "0")))
+        self._alive.add(id)
         return Observed(id, "running", response.pid, started_at=started_at, labels=labels)
 
     async def _labels_of(self, id: str) -> dict[str, str]:
@@ -247,22 +255,27 @@ class ContainerdDriver:
         with contextlib.suppress(NotFound):
             labels = await self._labels_of(id)
         await self._end_task(id)
+        await asyncio.to_thread(leftovers.clear, self._instance, id)
         with contextlib.suppress(NotFound):
             await self._client.call(c.DELETE_CONTAINER, pb.ContainerId(id=id))
         await self._remove_snapshot(id)
         if observed.TASK in labels:
             self._marks.clear(labels[observed.TASK], id)
         self._labels.pop(id, None)
+        self._alive.discard(id)
         self._events.forget(id)
 
     async def _end_task(self, id: str) -> None:
         request = pb.TaskRequest(container_id=id)
+        process = None
         with contextlib.suppress(NotFound):
             process = (await self._client.call(c.GET_TASK, request)).process
-            if process.status != pb.STOPPED:
+        with contextlib.suppress(NotFound):
+            if process is not None and process.status != pb.STOPPED:
                 with contextlib.suppress(NotFound, c.FailedPrecondition):
                     await self._client.call(c.KILL_TASK, pb.KillRequest(container_id=id, signal=_SIGKILL))
                 await self._client.call(c.WAIT_TASK, request)
+            # Also where none was found: a shim that has no process yet is ended so.
             await self._client.call(c.DELETE_TASK, request)
 
     async def _remove_snapshot(self, name: str) -> None:
@@ -286,7 +299,17 @@ class ContainerdDriver:
         process = None
         with contextlib.suppress(NotFound):
             process = (await self._client.call(c.GET_TASK, pb.TaskRequest(container_id=id))).process
-        return self._look(id, labels, process)
+        found = self._look(id, labels, process)
+        if found is None or found.state == "created":
+            return found
+        if found.state == "running":
+            self._alive.add(id)
+        elif id in self._alive:
+            self._alive.discard(id)
+            # containerd forgets the task of a dead shim a moment before it tells that, and how, it ended.
+            if found.state == "lost" and await self._events.ended(id, _LAST_WORD_SECONDS):
+                return self._look(id, labels, None)
+        return found
 
     def _look(self, id: str, labels: dict[str, str], process: pb.Process | None) -> Observed | None:
         task_id = labels.get(observed.TASK, "")
@@ -321,6 +344,8 @@ class ContainerdDriver:
                 for path in logs.paths(self._instance.state, *names).values():
                     with contextlib.suppress(OSError):
                         logs.trim(path)
+            with contextlib.suppress(OSError):
+                logs.trim(self._instance.log, _KEEP_OWN_LOG)
 
 
 async def _both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, object]) -> T:

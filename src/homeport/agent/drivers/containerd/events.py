@@ -24,9 +24,17 @@ class Events:
     def __init__(self, client: Client, revive: Callable[[], Awaitable[None]]) -> None:
         self._client, self._revive = client, revive
         self.exits: dict[str, pb.TaskEvent] = {}  # of containers that aren't removed yet
+        self._exited = asyncio.Condition()
 
     def forget(self, id: str) -> None:
         self.exits.pop(id, None)
+
+    async def ended(self, id: str, seconds: float) -> bool:
+        """Whether the container's exit has been seen, or is within so many seconds (by a ``watch`` that is read)."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._exited:
+                await self._exited.wait_for(lambda: id in self.exits)
+        return id in self.exits
 
     async def watch(self) -> AsyncIterator[str]:
         """An empty string whenever events may have been missed: also at the start, as soon as none is missed any
@@ -57,6 +65,8 @@ class Events:
                     if event.id != event.container_id:
                         continue
                     self.exits[event.container_id] = event
+                    async with self._exited:
+                        self._exited.notify_all()
                 yield event.container_id
         finally:
             greeting.cancel()

@@ -14,7 +14,7 @@ from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
 from homeport.agent.drivers.containerd import syscalls
 from homeport.agent.drivers.containerd.client import CallError, Client
-from homeport.agent.drivers.containerd.unpack import SNAPSHOTTER
+from homeport.agent.drivers.containerd.unpack import HELD, SNAPSHOTTER, prepare
 from homeport.agent.drivers.containerd.users import Accounts
 
 _MAX_FILE = 4 << 20  # bytes of a passwd or group file
@@ -23,12 +23,9 @@ _MAX_FILE = 4 << 20  # bytes of a passwd or group file
 async def accounts(client: Client, chain_id: str, run: Path) -> Accounts:
     """The account files of an image. ``run``: a short path for the mount. Raises CallError, OSError."""
     key = f"look-{uuid.uuid4().hex}"
-    request = pb.PrepareSnapshotRequest(
-        snapshotter=SNAPSHOTTER, key=key, parent=chain_id, labels={"containerd.io/gc.root": "homeport"}
-    )
-    view = await client.call(c.VIEW_SNAPSHOT, request)
+    mounts = await prepare(client, key, chain_id, labels=HELD, method=c.VIEW_SNAPSHOT)
     try:
-        return await asyncio.to_thread(_read, view.mounts, run)
+        return await asyncio.to_thread(_read, mounts, run)
     finally:
         with contextlib.suppress(CallError):
             await client.call(c.REMOVE_SNAPSHOT, pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=key))

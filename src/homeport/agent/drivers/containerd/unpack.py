@@ -4,15 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
-from homeport.agent.drivers.containerd.client import AlreadyExists, Client, NotFound
+from homeport.agent.drivers.containerd.client import AlreadyExists, CallError, Client, NotFound
 from homeport.agent.drivers.containerd.content import DigestMismatch
 from homeport.agent.drivers.containerd.manifests import Descriptor, chain_ids
 
 SNAPSHOTTER = "overlayfs"
 _APPLY_SECONDS = 1800.0  # a layer of tens of gigabytes on a slow disk
+
+
+HELD = {"containerd.io/gc.root": "homeport"}  # keeps a snapshot that neither a lease nor a container holds
+
+
+async def prepare(
+    client: Client,
+    key: str,
+    parent: str,
+    *,
+    labels: dict[str, str] | None = None,
+    lease: str | None = None,
+    method: c.Method[pb.PrepareSnapshotRequest, pb.MountsResponse] = c.PREPARE_SNAPSHOT,
+) -> Sequence[pb.Mount]:
+    """A new snapshot on top of ``parent``: how to mount it. Raises CallError.
+
+    A containerd that was killed between making a snapshot's folder and recording it would use the folder's number
+    again, and fail; it has to be told to clean up.
+    """
+    request = pb.PrepareSnapshotRequest(snapshotter=SNAPSHOTTER, key=key, parent=parent, labels=labels or {})
+    try:
+        return (await client.call(method, request, lease=lease)).mounts
+    except AlreadyExists:
+        raise
+    except CallError as e:
+        if "file exists" not in e.text:
+            raise
+        await client.call(c.CLEAN_SNAPSHOTS, pb.CleanupRequest(snapshotter=SNAPSHOTTER))
+    return (await client.call(method, request, lease=lease)).mounts
 
 
 async def has_snapshot(client: Client, name: str) -> bool:
@@ -48,14 +78,10 @@ async def unpack(
 
 async def _apply(client: Client, lease: str, layer: Descriptor, diff_id: str, parent: str, name: str) -> None:
     key = f"extract-{uuid.uuid4().hex} {name}"
-    mounts = await client.call(
-        c.PREPARE_SNAPSHOT,
-        pb.PrepareSnapshotRequest(snapshotter=SNAPSHOTTER, key=key, parent=parent),
-        lease=lease,
-    )
+    mounts = await prepare(client, key, parent, lease=lease)
     try:
         blob = pb.Descriptor(media_type=layer.media_type, digest=layer.digest, size=layer.size)
-        request = pb.ApplyRequest(diff=blob, mounts=mounts.mounts)
+        request = pb.ApplyRequest(diff=blob, mounts=mounts)
         applied = await client.call(c.APPLY, request, _APPLY_SECONDS, lease=lease)
         if applied.applied.digest != diff_id:
             raise DigestMismatch(f"layer {layer.digest} unpacks to {applied.applied.digest}, not to {diff_id}")
@@ -71,5 +97,5 @@ async def _apply(client: Client, lease: str, layer: Descriptor, diff_id: str, pa
 async def _discard(client: Client, key: str) -> None:
     try:
         await client.call(c.REMOVE_SNAPSHOT, pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=key))
-    except c.CallError:
+    except CallError:
         return  # the lease's end lets the collector have it

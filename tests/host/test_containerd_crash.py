@@ -1,0 +1,182 @@
+"""Bad days: containerd, a shim or the agent dies, at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+from pathlib import Path
+
+import pytest
+from containerd_bed import PATIENCE, Bed, with_bed
+
+from homeport.agent.drivers.containerd import ContainerdDriver, daemon, instance, stop_containerd
+from homeport.agent.drivers.containerd import client as c
+from homeport.agent.drivers.containerd import containerd_pb2 as pb
+from homeport.agent.drivers.containerd.client import Client
+from homeport.agent.drivers.containerd.unpack import SNAPSHOTTER
+
+pytestmark = pytest.mark.host
+
+
+def pid_of_containerd(bed: Bed) -> int:
+    pid = daemon.running_pid(bed.instance)
+    assert pid is not None
+    return pid
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def shim_of(pid: int) -> int:
+    """The shim that a container's first process hangs on."""
+    shim = parent_of(pid)
+    assert b"containerd-shim" in Path(f"/proc/{shim}/cmdline").read_bytes()
+    return shim
+
+
+def go(pid: int) -> None:
+    """Makes the file that a container's script waits for."""
+    Path(f"/proc/{pid}/root/go").touch()
+
+
+def gone(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        watch = os.pidfd_open(pid)
+        assert select.select([watch], [], [], PATIENCE)[0]
+        os.close(watch)
+
+
+def test_containerd_killed_under_running_containers(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        await bed.until(lambda: asyncio.sleep(0, "" in bed.seen))
+        stays = await bed.start("echo ready; while ! [ -e /go ]; do sleep 0.05; done; echo later; exit 5")
+        ends = await bed.start("sleep 0.5; exit 6")
+        await bed.wrote(stays, "ready")
+        before = await bed.driver.observe(stays.id)
+        assert before is not None
+        old = pid_of_containerd(bed)
+        bed.seen.clear()
+        os.kill(old, signal.SIGKILL)
+        # The loss is noticed, containerd started again, and a new look asked for, without any call of ours.
+        await bed.until(lambda: asyncio.sleep(0, "" in bed.seen))
+        assert pid_of_containerd(bed) != old
+        after = await bed.driver.observe(stays.id)
+        assert after is not None
+        assert (after.state, after.pid, after.started_at) == ("running", before.pid, before.started_at)
+        assert (await bed.stopped(ends.id)).exit_code == 6
+        go(after.pid)
+        assert (await bed.stopped(stays.id)).exit_code == 5
+        assert bed.output(stays)[0] == "ready\nlater\n"
+
+    with_bed(tmp_path, scenario)
+
+
+def test_calls_wait_for_a_containerd_that_is_restarted(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        await bed.until(lambda: asyncio.sleep(0, "" in bed.seen))
+        for milliseconds in (5, 15, 25, 35, 45, 55, 65, 75, 85):
+            plan = bed.plan("exit 3")
+            killed = asyncio.get_running_loop().call_later(
+                milliseconds / 1000, os.kill, pid_of_containerd(bed), signal.SIGKILL
+            )
+            await bed.driver.create(plan)
+            killed.cancel()
+            await bed.driver.start(plan.id)
+            assert (await bed.stopped(plan.id)).exit_code == 3
+
+    with_bed(tmp_path, scenario)
+
+
+def test_exit_while_the_agent_is_away(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        plan = await bed.start("while ! [ -e /go ]; do sleep 0.02; done; echo last words; exit 9")
+        observed = await bed.driver.observe(plan.id)
+        assert observed is not None
+        await bed.driver.close()
+        go(observed.pid)
+        gone(observed.pid)
+        bed.driver = ContainerdDriver(bed.instance)
+        await bed.driver.open()
+        (found,) = await bed.driver.list()
+        assert (found.id, found.state, found.exit_code) == (plan.id, "stopped", 9)
+        assert found.started_at == observed.started_at
+        assert found.labels["homeport.task"] == plan.task_id
+        assert bed.output(plan)[0] == "last words\n"
+
+    with_bed(tmp_path, scenario)
+
+
+def test_a_shim_that_dies_takes_its_container_along(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        await bed.until(lambda: asyncio.sleep(0, "" in bed.seen))
+        plan = await bed.start("sleep 1000")
+        observed = await bed.driver.observe(plan.id)
+        assert observed is not None
+        os.kill(shim_of(observed.pid), signal.SIGKILL)
+        ended = await bed.stopped(plan.id)
+        assert (ended.state, ended.exit_code) == ("stopped", 137)
+        gone(observed.pid)
+        # To an agent that saw no exit, it is lost.
+        other = ContainerdDriver(bed.instance)
+        await other.open()
+        (found,) = await other.list()
+        assert (found.id, found.state, found.exit_code) == (plan.id, "lost", None)
+        await other.close()
+
+    with_bed(tmp_path, scenario)
+
+
+def test_what_a_crash_left_half_made_is_removed(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        whole = bed.plan("exit 0")
+        await bed.driver.create(whole)
+        client = Client(str(bed.instance.socket), bed.instance.name)
+        container = pb.Container(
+            id="half", labels={"homeport.task": "c" * 32}, snapshotter=SNAPSHOTTER, snapshot_key="half"
+        )
+        container.runtime.name = "io.containerd.runc.v2"
+        container.spec.type_url = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
+        await client.call(c.CREATE_CONTAINER, pb.ContainerMessage(container=container))
+        for key in ("half", "alone"):
+            request = pb.PrepareSnapshotRequest(
+                snapshotter=SNAPSHOTTER, key=key, labels={"containerd.io/gc.root": "homeport"}
+            )
+            await client.call(c.PREPARE_SNAPSHOT, request)
+        await bed.driver.close()
+        bed.driver = ContainerdDriver(bed.instance)
+        await bed.driver.open()
+        assert [(found.id, found.state) for found in await bed.driver.list()] == [(whole.id, "created")]
+        names = [
+            info.name
+            async for page in client.stream(
+                c.LIST_SNAPSHOTS, pb.ListSnapshotsRequest(snapshotter=SNAPSHOTTER, filters=["kind==active"])
+            )
+            for info in page.info
+        ]
+        assert names == [whole.id]
+        assert await bed.driver.observe("half") is None
+        await client.close()
+
+    with_bed(tmp_path, scenario)
+
+
+def test_a_containerd_of_others_is_neither_started_nor_stopped(tmp_path: Path) -> None:
+    theirs = instance(tmp_path / "theirs")
+
+    async def scenario(bed: Bed) -> None:
+        observed, out, _ = await bed.run("echo hello")
+        assert (observed.exit_code, out) == (0, "hello\n")
+        stop_containerd(bed.instance)
+        assert pid == daemon.running_pid(theirs)
+
+    asyncio.run(daemon.ensure(theirs))
+    pid = daemon.running_pid(theirs)
+    try:
+        with_bed(tmp_path, scenario, external=theirs.socket)
+    finally:
+        stop_containerd(theirs)
+    assert daemon.running_pid(theirs) is None
