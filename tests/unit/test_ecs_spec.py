@@ -1,0 +1,192 @@
+"""What nodes are told to run: definitions, overrides and interfaces put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from homeport.agentapi import Dependency, Ulimit
+from homeport.core.errors import AwsError
+from homeport.services.ec2.model import NetworkInterface
+from homeport.services.ecs import overrides
+from homeport.services.ecs.model.definition import TaskDefinition
+from homeport.services.ecs.model.task import Container, Task
+from homeport.services.ecs.spec import container_spec, task_spec
+
+APP: dict[str, Any] = {"name": "app", "image": "httpd:2.4"}
+
+
+def checked(given: dict[str, Any], *names: str) -> dict[str, Any]:
+    return overrides.check(given, [{"name": n} for n in names or ("app",)])
+
+
+def test_a_plain_container_leaves_everything_to_its_image() -> None:
+    spec = container_spec(APP)
+    assert (spec.entry_point, spec.command, spec.user, spec.working_directory) == (None, None, None, None)
+    assert (spec.essential, spec.stop_timeout, spec.start_timeout) == (True, 30, 0)
+    assert (spec.ulimits, spec.environment, spec.depends_on) == ((), {}, ())  # the node knows its own default limits
+
+
+def test_every_member_reaches_the_node() -> None:
+    spec = container_spec(
+        APP
+        | {
+            "essential": False,
+            "entryPoint": ["sh", "-c"],
+            "command": ["echo hi"],
+            "environment": [{"name": "A", "value": "1"}],
+            "user": "1000:1000",
+            "workingDirectory": "/srv",
+            "cpu": 128,
+            "memory": 256,
+            "memoryReservation": 64,
+            "stopTimeout": 0,
+            "startTimeout": 5,
+            "dependsOn": [{"containerName": "db", "condition": "HEALTHY"}],
+            "readonlyRootFilesystem": True,
+            "linuxParameters": {"capabilities": {"add": ["SYS_PTRACE"], "drop": ["CHOWN"]}},
+            "ulimits": [{"name": "nofile", "softLimit": 10, "hardLimit": 20}],
+            "systemControls": [{"namespace": "net.core.somaxconn", "value": "9"}],
+            "dockerLabels": {"a": "b"},
+        }
+    )
+    assert (spec.entry_point, spec.command) == (("sh", "-c"), ("echo hi",))
+    assert spec.environment == {"A": "1"}
+    assert (spec.user, spec.working_directory) == ("1000:1000", "/srv")
+    assert (spec.cpu, spec.memory, spec.memory_reservation) == (128, 256, 64)
+    assert (spec.stop_timeout, spec.start_timeout, spec.essential) == (0, 5, False)
+    assert spec.depends_on == (Dependency(container_name="db", condition="HEALTHY"),)
+    assert (spec.capabilities_add, spec.capabilities_drop) == (("SYS_PTRACE",), ("CHOWN",))
+    assert spec.ulimits == (Ulimit(name="nofile", soft=10, hard=20),)
+    assert spec.system_controls == {"net.core.somaxconn": "9"}
+    assert (spec.labels, spec.readonly_root_filesystem) == ({"a": "b"}, True)
+
+
+def test_a_task_is_put_together() -> None:
+    account = "arn:aws:ecs:eu-west-1:123456789012"
+    definition = TaskDefinition(
+        family="web",
+        revision=3,
+        arn=f"{account}:task-definition/web:3",
+        status="ACTIVE",
+        members={"containerDefinitions": [APP], "networkMode": "awsvpc", "cpu": "256", "memory": "512"},
+        requires_attributes=(),
+        compatibilities=("FARGATE",),
+        registered_at=1.0,
+        registered_by="me",
+    )
+    task = Task(
+        id="0" * 32,
+        cluster_arn=f"{account}:cluster/demo",
+        definition_arn=definition.arn,
+        launch_type="FARGATE",
+        group="g",
+        cpu=512,
+        memory=1024,
+        created_at=1.0,
+        containers=(Container(id="c", name="app"),),
+        availability_zone="eu-west-1a",
+        overrides={"cpu": "512", "memory": "1024", "containerOverrides": [{"name": "app", "command": ["x"]}]},
+    )
+    interface = NetworkInterface(
+        id="eni-1",
+        vpc_id="vpc-1",
+        subnet_id="subnet-1",
+        availability_zone="eu-west-1a",
+        mac="0a:00:00:00:00:01",
+        private_address="172.31.0.5",
+        private_dns_name="ip-172-31-0-5.eu-west-1.compute.internal",
+        groups=("sg-1",),
+        description=f"{account}:attachment/a",
+        status="pending",
+        created_at=1.0,
+        public_address="198.18.0.1",
+    )
+    facts = {"vpc_cidr": "172.31.0.0/16", "subnet_cidr": "172.31.0.0/20", "gateway": "172.31.0.1"}
+    spec = task_spec(task, definition, interface, facts)
+    assert (spec.family, spec.revision, spec.region, spec.availability_zone) == ("web", 3, "eu-west-1", "eu-west-1a")
+    assert (spec.cpu, spec.memory) == (512, 1024)
+    assert spec.containers[0].command == ("x",)
+    assert spec.interface is not None
+    assert (spec.interface.private_address, spec.interface.public_address) == ("172.31.0.5", "198.18.0.1")
+    assert (spec.interface.gateway, spec.interface.groups) == ("172.31.0.1", ("sg-1",))
+    assert spec.interface.attachment_arn == interface.description
+    assert task_spec(task, definition, None, {}).interface is None
+
+
+def test_overrides_merge_the_environment_and_replace_the_rest() -> None:
+    given = checked(
+        {
+            "containerOverrides": [
+                {
+                    "name": "app",
+                    "command": ["new"],
+                    "environment": [{"name": "B", "value": "2"}, {"name": "C"}],
+                    "cpu": 1,
+                    "memory": 20,
+                    "memoryReservation": 10,
+                }
+            ]
+        }
+    )
+    before = APP | {"command": ["old"], "environment": [{"name": "A", "value": "1"}, {"name": "B", "value": "1"}]}
+    after = overrides.merged(before, given)
+    assert after["command"] == ["new"]
+    assert {e["name"]: e["value"] for e in after["environment"]} == {"A": "1", "B": "2", "C": ""}
+    assert (after["cpu"], after["memory"], after["memoryReservation"]) == (1, 20, 10)
+    other = {"name": "other", "image": "x"}
+    assert overrides.merged(other, given) is other
+    assert overrides.reserved([before, other | {"cpu": 5, "memory": 7}], given) == (6, 17)
+
+
+def test_every_container_is_named_in_the_overrides_that_are_shown() -> None:
+    given = checked(
+        {"containerOverrides": [{"name": "b", "command": ["x"]}], "cpu": "1 vCPU", "memory": "2GB"}, "a", "b"
+    )
+    assert overrides.shown(given, ["a", "b"]) == {
+        "containerOverrides": [{"name": "a"}, {"name": "b", "command": ["x"]}],
+        "inferenceAcceleratorOverrides": [],
+        "cpu": "1024",
+        "memory": "2048",
+    }
+    assert overrides.size(given, 256, 512) == (1024, 2048)
+    assert overrides.size({}, 256, 512) == (256, 512)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "text"),
+    [
+        ({"containerOverrides": [{"command": ["x"]}]}, "InvalidParameterException", "must have a container name"),
+        (
+            {"containerOverrides": [{"name": "nobody"}]},
+            "InvalidParameterException",
+            "Override for container named nobody is not a container in the TaskDefinition.",
+        ),
+        ({"containerOverrides": [{"name": "app"}] * 2}, "InvalidParameterException", "only once"),
+        ({"containerOverrides": [{"name": "app", "cpu": -1}]}, "InvalidParameterException", "must not be negative"),
+        (
+            {"containerOverrides": [{"name": "app", "environment": [{"value": "x"}]}]},
+            "InvalidParameterException",
+            "must have a name",
+        ),
+        (
+            {"containerOverrides": [{"name": "app", "command": ["x" * 9000]}]},
+            "InvalidParameterException",
+            "at most 8192",
+        ),
+        (
+            {"containerOverrides": [{"name": "app", "environmentFiles": [{"type": "s3", "value": "x"}]}]},
+            "UnsupportedFeatureException",
+            "environmentFiles",
+        ),
+        ({"ephemeralStorage": {"sizeInGiB": 30}}, "UnsupportedFeatureException", "ephemeralStorage"),
+        ({"cpu": "many"}, "InvalidParameterException", "Invalid 'cpu' setting for task"),
+        ({"memory": "1 TB"}, "InvalidParameterException", "Invalid 'memory' setting for task"),
+    ],
+)
+def test_overrides_that_are_refused(given: dict[str, Any], code: str, text: str) -> None:
+    with pytest.raises(AwsError) as caught:
+        checked(given)
+    assert caught.value.code == code
+    assert text in caught.value.message
