@@ -119,13 +119,16 @@ class Registry:
                 continue
             scope = members.get("scope") or f"repository:{self._reference.path}:pull"
             query = {"service": members.get("service", ""), "scope": scope}
-            separator = "&" if "?" in realm else "?"
+            url = realm + ("&" if "?" in realm else "?") + urllib.parse.urlencode(query)
             try:
-                with self._open(realm + separator + urllib.parse.urlencode(query), {}) as response:
+                with self._open(url, {}) as response:
                     answer = json.loads(response.read(_TOKEN_BYTES))
                 self._token = str(answer.get("token") or answer.get("access_token") or "")
             except (_Refused, ValueError, AttributeError):
                 return False
+            except (OSError, http.client.HTTPException) as e:
+                text = f'failed to authorize: failed to fetch anonymous token: Get "{url}": {_cause(e, url)}'
+                raise RegistryError(text, again=True) from None
             return bool(self._token)
         return False
 
