@@ -27,7 +27,7 @@ from homeport.core.errors import AwsError
 from homeport.core.ids import BitIds
 from homeport.core.paging import Tokens
 from homeport.services import ec2, ecs
-from homeport.services.ec2.model import GROUPS, SUBNETS, VPCS
+from homeport.services.ec2.model import SUBNETS
 from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS
 from homeport.services.ecs.model.task import TASKS, Task
 from homeport.sim.loop import SimClock, SimLoop, run
@@ -297,7 +297,6 @@ _NAMES = {
     7: "DEPROVISIONING",
     8: "STOPPED",
 }
-__all__ = ["GROUPS", "VPCS", "Agent", "World", "node", "play"]
 
 
 def play(scene: Callable[[World], Awaitable[None]], journal: MemoryJournal | None = None, kept: int = 1000) -> None:

@@ -128,6 +128,17 @@ def test_times_are_noted_where_they_belong() -> None:
     assert (stopped.stopped_at, stopped.wake_at) == (NOW, NOW + 3600)
 
 
+def test_times_that_a_node_tells_fit_into_the_life_of_the_task() -> None:
+    """Its clock may be off, and a process may end before anyone noted that it was started."""
+    running = task(S.RUNNING, N.RUNNING, app("RUNNING", ran=True), **RAN)
+    for said, kept in ((940.0, 950.0), (960.0, 960.0), (2000.0, NOW)):
+        after = lifecycle.reported(running, report("RUNNING", execution_stopped_at=said), NOW)
+        assert after.execution_stopped_at == kept
+    quick = step(task(S.ACTIVATING, N.STOPPED, CODE0, execution_stopped_at=980.0, **STOPPING), NOW)
+    assert isinstance(quick, Task)
+    assert quick.started_at == 980.0
+
+
 PULL = "CannotPullContainerError: not found"
 
 

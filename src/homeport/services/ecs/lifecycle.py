@@ -122,7 +122,7 @@ def reported(task: Task, report: TaskReport, now: float) -> Task:
         "attachments": _fold_attachments(task.attachments, report.attachments),
         "pull_started_at": _first(task.pull_started_at, report.pull_started_at),
         "pull_stopped_at": _first(task.pull_stopped_at, report.pull_stopped_at),
-        "execution_stopped_at": _first(task.execution_stopped_at, report.execution_stopped_at),
+        "execution_stopped_at": _first(task.execution_stopped_at, _in_life(task, report.execution_stopped_at, now)),
     }
     if report.reason:
         changes["node_reason"] = report.reason[:REASON_LENGTH]
@@ -165,7 +165,8 @@ def _towards_running(task: Task, now: float) -> Task | None:
             attached = tuple(_with_status(a, "ATTACHED") for a in task.attachments)
             return _changed(task, last_status=TaskStatus.ACTIVATING, attachments=attached)
         case TaskStatus.PENDING | TaskStatus.ACTIVATING if running:
-            return _changed(task, last_status=TaskStatus.RUNNING, started_at=now)
+            # One that is over already was started before it ended.
+            return _changed(task, last_status=TaskStatus.RUNNING, started_at=min(now, task.execution_stopped_at or now))
     return None
 
 
@@ -262,6 +263,11 @@ def _over(container: Container) -> bool:
 
 def _first(known: float | None, told: float | None) -> float | None:
     return told if known is None else known
+
+
+def _in_life(task: Task, told: float | None, now: float) -> float | None:
+    """A time that a node told, by the control plane's clock: not before the task was started, not in the future."""
+    return None if told is None else min(max(told, task.started_at or task.created_at), now)
 
 
 def _condemned(task: Task, code: str, reason: str, now: float) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from homeport.aws.operations import Call, Operation, Params
@@ -54,7 +55,7 @@ def list_tasks(view: View, call: Call, params: Params) -> dict[str, Any]:
     return pages.listed(call, params, "taskArns", found, key=lambda task: task.id, answer=lambda task: task.arn)
 
 
-def _selected(view: View, scope: Scope, cluster: Cluster, params: Params) -> list[Task]:
+def _selected(view: View, scope: Scope, cluster: Cluster, params: Params) -> Iterable[Task]:
     """The tasks that all filters let through, sorted by id: found by the narrowest, checked against the others."""
     desired = params.get("desiredStatus") or "RUNNING"
     family, service, started_by = params.get("family"), params.get("serviceName"), params.get("startedBy")
@@ -74,13 +75,13 @@ def _selected(view: View, scope: Scope, cluster: Cluster, params: Params) -> lis
     else:
         key = ("cluster", cluster.arn, desired)
     instance, launch_type = params.get("containerInstance"), params.get("launchType")
-    return [
+    return (
         task
         for task in view.find(TASKS, scope, "filter", key)
         if (not family or task.family == family)
         and (not launch_type or task.launch_type == launch_type)
         and (not instance or _is_on(task, instance))
-    ]
+    )
 
 
 def _is_on(task: Task, instance: str) -> bool:
