@@ -33,6 +33,8 @@ from homeport.agent.drivers.containerd.images import ImageStore
 from homeport.agent.drivers.containerd.instance import Instance
 from homeport.agent.drivers.containerd.manifests import BadManifest, Resolved
 from homeport.agent.drivers.containerd.unpack import HELD, SNAPSHOTTER, prepare
+from homeport.core.clock import Clock
+from homeport.system import SystemClock
 
 T = TypeVar("T")
 Listed = list[Observed]  # inside the class, ``list`` is the method
@@ -51,8 +53,9 @@ _MAX_LABEL = 4096  # bytes of a label's name and value: containerd's limit
 class ContainerdDriver:
     """A ``Driver``. ``insecure``: registries to be spoken to over HTTP besides this machine's own."""
 
-    def __init__(self, instance: Instance, insecure: frozenset[str] = frozenset()) -> None:
+    def __init__(self, instance: Instance, insecure: frozenset[str] = frozenset(), clock: Clock | None = None) -> None:
         self._instance, self._insecure = instance, insecure
+        self._clock = clock or SystemClock()
         self._cgroups = Cgroups(instance.name)
         self._marks = observed.Marks(instance)
         self._labels: dict[str, dict[str, str]] = {}  # of the containers that this process has met
@@ -216,7 +219,7 @@ class ContainerdDriver:
     async def _start(self, id: str) -> Observed:
         labels = await self._labels_of(id)
         task_id = labels[observed.TASK]
-        started_at = self._marks.set(task_id, id)
+        started_at = self._marks.set(task_id, id, self._clock.wall())
         try:
             response = await self._client.call(c.START_TASK, pb.TaskRequest(container_id=id))
         except Unavailable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,14 +26,13 @@ class Marks:
     def _path(self, task_id: str, id: str) -> Path:
         return self._instance.task(task_id) / "started" / id
 
-    def set(self, task_id: str, id: str) -> float:
-        """Notes that the container is about to start; returns the time. A repeated call keeps the first."""
+    def set(self, task_id: str, id: str, now: float) -> float:
+        """Notes that the container is about to start; returns the time. A repeated call keeps the first one's."""
         path = self._path(task_id, id)
         known = self.get(task_id, id)
         if known is not None:
             return known
         path.parent.mkdir(parents=True, exist_ok=True)
-        now = time.time()
         path.write_text(repr(now))
         return now
 
