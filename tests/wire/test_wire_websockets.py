@@ -6,14 +6,20 @@ import asyncio
 import json
 import os
 import socket
+import ssl
 import stat
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import websockets
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from front import KEY, NODE_KEY, NODE_SECRET, SECRET, Front, make_app
 from raw import head, read_answer
 
@@ -164,3 +170,52 @@ def test_stop_ends_websockets() -> None:
                     await ws.recv()
 
         run(main)
+
+
+def test_tls(tmp_path: Path) -> None:
+    certificate, context = _self_signed(tmp_path), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def get(port: int) -> bytes:
+        client = ssl.create_default_context(cafile=certificate)
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            client.wrap_socket(plain, server_hostname="localhost") as sock,
+        ):
+            sock.sendall(head("GET", "/healthz", {"host": "localhost"}))
+            return read_answer(sock).body
+
+    async def main() -> None:
+        stop, up, sock = asyncio.Event(), asyncio.Event(), bind("127.0.0.1", 0)
+        task = asyncio.create_task(serve([Listener(sock, make_app(), context)], stop, up.set))
+        await up.wait()
+        assert await asyncio.to_thread(get, sock.getsockname()[1]) == b"ok\n"
+        stop.set()
+        await task
+
+    run(main)
+
+
+def _self_signed(folder: Path) -> str:
+    """A PEM file with a key and a certificate of localhost for a day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = folder / "both.pem"
+    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return str(file)

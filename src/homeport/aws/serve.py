@@ -12,6 +12,7 @@ import logging
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -35,10 +36,11 @@ log = logging.getLogger("homeport.http")
 
 
 class Listener(NamedTuple):
-    """A bound socket (not yet listening) and the app that answers on it."""
+    """A bound socket (not yet listening), the app that answers on it, and the TLS that it speaks, if any."""
 
     sock: socket.socket
     app: App
+    tls: ssl.SSLContext | None = None
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -115,9 +117,10 @@ class Front:
     """One listener: accepts connections until it is stopped."""
 
     def __init__(self, listener: Listener, guard: ConnectionGuard) -> None:
-        self._sock = listener.sock
+        self._sock, self._tls = listener.sock, listener.tls
         self._guard = guard
         self._state = ServerState()
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every malformed request
         self._config = Config(
             listener.app,
             ws=GuardedWebSocket,
@@ -141,10 +144,11 @@ class Front:
         loop = asyncio.get_running_loop()
         factory = lambda: GuardedProtocol(self._config, self._state, self._guard)  # noqa: E731
         self._sock.setblocking(False)
-        if self._sock.family == socket.AF_UNIX:
-            self._server = await loop.create_unix_server(factory, sock=self._sock, backlog=BACKLOG)
-        else:
-            self._server = await loop.create_server(factory, sock=self._sock, backlog=BACKLOG)
+        create = loop.create_unix_server if self._sock.family == socket.AF_UNIX else loop.create_server
+        handshake = HEAD_SECONDS if self._tls else None
+        self._server = await create(
+            factory, sock=self._sock, backlog=BACKLOG, ssl=self._tls, ssl_handshake_timeout=handshake
+        )
 
     async def stop(self) -> None:
         assert self._server is not None
