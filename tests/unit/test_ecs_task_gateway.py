@@ -257,6 +257,22 @@ def test_attachments_and_containers_are_reported_by_calls_of_their_own() -> None
     play(scene)
 
 
+def test_reports_that_can_not_be_read_are_refused() -> None:
+    async def scene(world: World) -> None:
+        agent = await joined(world)
+        arn = await started(world, agent)
+        told = {"task": arn, "status": "STOPPED", "containers": [{"status": "STOPPED"}]}
+        refused = await world.refused("SubmitTaskStateChange", agent.principal, **told)
+        assert refused[0] == "InvalidParameterException"
+        refused = await world.refused("SubmitTaskStateChange", agent.principal, status="STOPPED")
+        assert refused == ("InvalidParameterException", "The referenced task was not found.")
+        unknown = [{"attachmentArn": "arn:aws:ecs:us-east-1:1:attachment/x", "status": "ATTACHED"}]
+        refused = await world.refused("SubmitAttachmentStateChanges", agent.principal, attachments=unknown)
+        assert refused[0] == "InvalidParameterException"
+
+    play(scene)
+
+
 # --- security groups ------------------------------------------------------------------------------------------------
 
 
@@ -380,6 +396,20 @@ def test_a_lost_node_that_returns_stops_its_tasks_before_their_addresses_are_fre
         assert await world.describe(arn) == before  # what was told of the end stays
         assert world.store.view().all(HOLDS, EC2_POOL) == []
         assert world.room(agent.arn).tasks == 0
+        assert (await world.run_task())["failures"] == []
+
+    play(scene)
+
+
+def test_a_lost_node_that_only_registers_takes_no_tasks() -> None:
+    async def scene(world: World) -> None:
+        agent = await joined(world)
+        await agent.hang_up()
+        await asyncio.sleep(65)
+        await agent.register()
+        assert (await world.run_task())["failures"][0]["reason"] == NO_CAPACITY
+        agent.heard.clear()
+        await agent.connect()
         assert (await world.run_task())["failures"] == []
 
     play(scene)

@@ -422,6 +422,7 @@ def test_an_account_registers_container_instances_in_its_clusters() -> None:
         for bad, code in (
             ({"cluster": "nowhere"}, "ClusterNotFoundException"),
             ({"totalResources": resources[:1]}, INVALID),
+            ({"totalResources": [*resources, {"type": "INTEGER"}]}, INVALID),
             ({"totalResources": [{**resources[0], "integerValue": 0}, resources[1]]}, INVALID),
             ({"attributes": [{"name": "x" * 300}]}, INVALID),
             ({"attributes": [{"name": f"a{n}"} for n in range(201)]}, INVALID),

@@ -74,7 +74,7 @@ class Gateway:
         finally:
             left = self._forget(session)
         if left:  # not when the server is ending: the next start notes that everyone is away
-            await self._note_left(session)
+            await self._note_away(scope, instance.id, arn)
 
     # --- connections ----------------------------------------------------------------------------------------------
 
@@ -84,12 +84,11 @@ class Gateway:
         self._seen = view.version
         self._deleted.append(view.version)
         for scope, instance in view.each(INSTANCES):
-            if instance.arn not in self._sessions:
-                self._silent[instance.arn] = self._clock.mono()
-                if instance.connected:
-                    await self._store.update(
-                        partial(_disconnected, scope=scope, id=instance.id), "control plane started"
-                    )
+            if instance.arn in self._sessions:
+                continue
+            self._silent[instance.arn] = self._clock.mono()
+            if instance.connected:
+                await self._note_away(scope, instance.id, instance.arn)
 
     def _forget(self, session: Session) -> bool:
         """False where a newer connection has taken the session's place."""
@@ -100,12 +99,11 @@ class Gateway:
         self._floors[session.arn] = session.floor(self._seen)
         return True
 
-    async def _note_left(self, session: Session) -> None:
-        away = partial(_disconnected, scope=session.scope, id=session.instance_id)
+    async def _note_away(self, scope: Scope, id: str, arn: str) -> None:
         try:
-            await self._store.update(away, f"{session.arn} disconnected")
+            await self._store.update(partial(_disconnected, scope=scope, id=id), f"{arn} disconnected")
         except StoreClosed:
-            log.warning("a node's disconnection isn't stored", extra={"instance": session.arn})
+            log.warning("a node's disconnection isn't stored", extra={"instance": arn})
 
     async def _telemetry(self, socket: Socket) -> None:
         """The second websocket of Amazon's agent: its metrics are not kept yet, its connection is kept alive."""
@@ -145,8 +143,6 @@ class Gateway:
                 if _members_changed(change):
                     touched = {id for r in (change.old, change.new) if r is not None for id in r.groups}
                     self._groups_changed(touched, change.version)
-                if change.new is not None and change.old is not None and change.old.groups != change.new.groups:
-                    self._interface_changed(change)
             case GROUPS.kind:
                 self._groups_changed({change.key.id}, change.version)
             case INSTANCES.kind:
@@ -156,14 +152,6 @@ class Gateway:
     def _groups_changed(self, group_ids: set[str], version: int) -> None:
         for session in self._sessions.values():
             session.groups_changed(group_ids, version)
-
-    def _interface_changed(self, change: Change) -> None:
-        for task in self._store.view().find(TASKS, change.key.scope, "attachment", _attachment_id(change.new)):
-            session = self._sessions.get(task.instance or "")
-            if session is not None:
-                session.task_changed(
-                    replace(change, key=change.key._replace(kind=TASKS.kind, id=task.id), old=task, new=task)
-                )
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -253,7 +241,3 @@ def _members_changed(change: Change) -> bool:
     """Whether an interface's change is one of group members; its status isn't."""
     old, new = change.old, change.new
     return old is None or new is None or (old.groups, old.private_address) != (new.groups, new.private_address)
-
-
-def _attachment_id(interface: Any) -> str:
-    return str(interface.description).rpartition("/")[2]

@@ -31,6 +31,7 @@ from homeport.agentapi import (
 )
 from homeport.core import arn as arns
 from homeport.core.clock import Clock
+from homeport.core.errors import AwsError
 from homeport.core.ids import Ids
 from homeport.services.ec2 import eni
 from homeport.services.ec2.model import INTERFACES
@@ -217,7 +218,7 @@ class Session:
                         (key, PayloadTask(arn=task.arn, task_cluster_arn=task.cluster_arn, desired_status="STOPPED"))
                     )
             elif task.node_status == NodeStatus.NONE and key not in self._sent:
-                started = _start(view, key.scope, task)
+                started = _readable_start(view, key.scope, task)
                 if started is not None:
                     starts.append((key, started))
         return _Plan(view.version, self._groups.news(view), starts, stops)
@@ -314,6 +315,15 @@ class Session:
                 await self._clock.sleep(RETRY_SECONDS)
                 self._handed = keys | self._handed
                 self._accepted.set()
+
+
+def _readable_start(view: View, scope: Scope, task: Task) -> PayloadTask | None:
+    """``_start``, or None where something that the task needs is gone: one such task must not hold up the others."""
+    try:
+        return _start(view, scope, task)
+    except AwsError as error:
+        log.error("a task can't be sent", extra={"task": task.arn, "error": error.message})
+        return None
 
 
 def _start(view: View, scope: Scope, task: Task) -> PayloadTask | None:

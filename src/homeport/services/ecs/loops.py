@@ -44,12 +44,11 @@ class TaskLoop:
         view = self._store.view()
         for scope, task in view.find_global(TASKS, "unfinished", True):
             self._note(Key(*scope, TASKS.kind, task.id), task)
-        records: list[tuple[Key, Any]] = [(Key(*scope, TASKS.kind, task.id), task) for scope, task in view.each(TASKS)]
-        records += [(Key(*scope, TOKENS.kind, token.token), token) for scope, token in view.each(TOKENS)]
-        for start in range(0, len(records), LOADED):
-            for key, record in records[start : start + LOADED]:
-                self._remember(key, record)
-            await self._clock.sleep(0)
+        for table in (TASKS, TOKENS):
+            for number, (scope, record) in enumerate(view.each(table)):
+                self._remember(Key(*scope, table.kind, table.id(record)), record)
+                if number % LOADED == 0:
+                    await self._clock.sleep(0)
 
     async def _collect(self, watch: Watch) -> None:
         while True:

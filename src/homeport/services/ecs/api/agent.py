@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from homeport.services.ecs import effects, lifecycle, rooms, tasks
 from homeport.services.ecs.model.task import TASKS, Task
 from homeport.store import Scope, Tx, View
 
+R = TypeVar("R", TaskReport, ContainerReport)
 _ACKNOWLEDGED = {"acknowledgment": "Change acknowledged"}
 
 
@@ -25,13 +26,13 @@ def discover_poll_endpoint(view: View, call: Call, params: Params) -> dict[str, 
 
 def submit_task_state_change(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     """A node's word on one of its tasks. A late or repeated one changes nothing and is acknowledged all the same."""
-    report = msgspec.convert({"cluster": "", "status": "", **params}, TaskReport, strict=False)
+    report = _read({"cluster": "", "task": "", "status": "", **params}, TaskReport)
     _fold(tx, call, params.get("task") or "", report)
     return _ACKNOWLEDGED
 
 
 def submit_container_state_change(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
-    container = msgspec.convert({"containerName": "", "status": "", **params}, ContainerReport, strict=False)
+    container = _read({"containerName": "", "status": "", **params}, ContainerReport)
     report = TaskReport(cluster="", task="", status="", containers=(container,))
     _fold(tx, call, params.get("task") or "", report)
     return _ACKNOWLEDGED
@@ -48,6 +49,13 @@ def submit_attachment_state_changes(tx: Tx, call: Call, params: Params) -> dict[
         for task in found:
             _fold(tx, call, task.arn, TaskReport(cluster="", task="", status="", attachments=(change,)))
     return _ACKNOWLEDGED
+
+
+def _read(params: Params, kind: type[R]) -> R:
+    try:
+        return msgspec.convert(params, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid_parameter(f"The report can't be read: {error}") from error
 
 
 def _fold(tx: Tx, call: Call, task_text: str, report: TaskReport) -> None:

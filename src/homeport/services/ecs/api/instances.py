@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from homeport.agentapi import FARGATE_ATTRIBUTE, NETWORK_ATTRIBUTE
+from homeport.agentapi import FARGATE_ATTRIBUTE, NETWORK_ATTRIBUTE, SPEC_ATTRIBUTE
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core import arn
 from homeport.core.errors import access_denied, client_error, invalid_parameter
@@ -99,12 +99,12 @@ def _room(tx: Tx, scope: Scope, instance: Instance) -> Room:
         before,
         cpu=sizes.get("CPU", 0),
         memory=sizes.get("MEMORY", 0),
-        open=True,
+        open=not instance.lost,  # a lost node takes tasks again once it is connected
         connected=instance.connected,
         zone=instance.attribute(ZONE_ATTRIBUTE) or None,
         region=instance.attribute(REGION_ATTRIBUTE) or None,
         architecture=_ARCHITECTURES.get(instance.attribute("ecs.cpu-architecture") or "", "X86_64"),
-        networked=instance.attribute(NETWORK_ATTRIBUTE) is not None,
+        networked=None not in (instance.attribute(NETWORK_ATTRIBUTE), instance.attribute(SPEC_ATTRIBUTE)),
     )
 
 
@@ -118,9 +118,11 @@ def _attributes(sent: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
 
 def _resources(sent: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     for resource in sent:
-        if resource.get("name") in ("CPU", "MEMORY") and (resource.get("integerValue") or 0) <= 0:
+        if not resource.get("name"):
+            raise invalid_parameter("A resource must have a name.")
+        if resource["name"] in ("CPU", "MEMORY") and (resource.get("integerValue") or 0) <= 0:
             raise invalid_parameter(f"The resource {resource['name']} must be a positive integer.")
-    if not {"CPU", "MEMORY"} <= {r.get("name") for r in sent}:
+    if not {"CPU", "MEMORY"} <= {r["name"] for r in sent}:
         raise invalid_parameter("A container instance must register the resources CPU and MEMORY.")
     return tuple(dict(r) for r in sent)
 

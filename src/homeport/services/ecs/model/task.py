@@ -58,7 +58,6 @@ class Container(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     exit_code: int | None = None
     reason: str | None = None
     image_digest: str | None = None
-    bindings: tuple[dict[str, Any], ...] = ()  # networkBindings as the node reported them
 
     def __post_init__(self) -> None:
         force_setattr(self, "name", sys.intern(self.name))

@@ -89,7 +89,7 @@ def _container(container: Container, task: Task, defined: Any) -> dict[str, Any]
         "taskArn": task.arn,
         "name": container.name,
         "lastStatus": container.status,
-        "networkBindings": list(container.bindings),
+        "networkBindings": [],
         "networkInterfaces": _interfaces(task),
         "healthStatus": "UNKNOWN",
         "cpu": str(defined.get("cpu") or 0),
