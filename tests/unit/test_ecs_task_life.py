@@ -9,7 +9,8 @@ from ecs_world import SCOPE, Agent, World, play
 
 from homeport.agentapi import HomeportGroupsMessage, PayloadMessage, TaskManifestMessage
 from homeport.services.ec2.model import INTERFACES
-from homeport.store.memory import MemoryJournal
+from homeport.store import StoreClosed
+from homeport.store.memory import Fault, MemoryJournal
 
 ALL = [
     "PROVISIONING",
@@ -264,3 +265,29 @@ def test_a_task_survives_a_crash_of_the_control_plane() -> None:
 
     play(before, journal=journal)
     play(after, journal=journal)
+
+
+def test_a_full_disk_stops_nothing_for_good() -> None:
+    journal = MemoryJournal()
+
+    async def scene(world: World) -> None:
+        await world.prepare()
+        agent = await joined(world)
+        arns = [t["taskArn"] for t in (await world.run_task(count=2))["tasks"]]
+        await agent.sent(arns[1], "RUNNING")
+        await agent.report(arns[0], "RUNNING")
+        journal.fault = lambda commits: Fault("refused")
+        with pytest.raises(StoreClosed):
+            await world.run_task()
+        await asyncio.sleep(20)
+        assert (await world.describe(arns[0]))["lastStatus"] in ALL[:4]
+        with pytest.raises(StoreClosed):
+            await agent.report(arns[1], "RUNNING")
+        journal.fault = None
+        await asyncio.sleep(5)
+        await world.becomes(arns[0], "RUNNING")
+        await agent.report(arns[1], "RUNNING")
+        await world.becomes(arns[1], "RUNNING")
+        assert len((await world.call("ListTasks", cluster="demo"))["taskArns"]) == 2
+
+    play(scene, journal=journal)
