@@ -200,6 +200,8 @@ def test_registration_says_what_the_node_is() -> None:
         "homeport.spec": "1",
         "homeport.network": "1",
         "homeport.fargate": "true",
+        "homeport.overcommit.cpu": "16",
+        "homeport.overcommit.memory": "2",
         "ecs.os-type": "linux",
         "ecs.os-family": "LINUX",
         "ecs.cpu-architecture": "x86_64",
