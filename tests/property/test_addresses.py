@@ -22,7 +22,11 @@ from homeport.store.rows import Rows
 
 T = TypeVar("T")
 SCOPES = (Scope("123456789012", "us-east-1"), Scope("210987654321", "eu-west-1"))
-SUBNET_CIDR, POOL_CIDR = "172.31.200.0/28", "198.18.7.0/29"  # 11 and 6 addresses: often full
+SUBNET_CIDR, POOL_CIDR = "172.31.200.0/29", "198.18.7.0/30"  # 3 and 2 addresses: often full
+
+
+def subnet_of(scope: Scope) -> str:
+    return f"subnet-{scope.region}"
 
 
 @given(
@@ -74,7 +78,7 @@ class Addresses(RuleBasedStateMachine):
     def _subnet(self, tx: Tx, scope: Scope) -> None:
         vpc = defaults.ensure_default(tx, scope, self.ids, 0.0)
         subnet = Subnet(
-            id="subnet-s",
+            id=subnet_of(scope),
             vpc_id=vpc.id,
             cidr=SUBNET_CIDR,
             availability_zone="a",
@@ -102,7 +106,7 @@ class Addresses(RuleBasedStateMachine):
 
         def make(tx: Tx) -> NetworkInterface:
             return eni.create(
-                tx, scope, subnet_id="subnet-s", groups=(), public=public, description="", ids=self.ids, now=0.0
+                tx, scope, subnet_id=subnet_of(scope), groups=(), public=public, description="", ids=self.ids, now=0.0
             )
 
         if not private_left or (public and not public_left):

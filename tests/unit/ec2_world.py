@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
+
+import botocore.session
 
 from homeport.aws.operations import Call, Principal
 from homeport.core.errors import AwsError
@@ -22,6 +25,30 @@ T = TypeVar("T")
 ACCOUNT = "123456789012"
 HOME = Scope(ACCOUNT, "us-east-1")
 POOL_CIDR = "198.18.7.0/28"  # 14 addresses
+
+
+@cache
+def model(service: str) -> Any:
+    return botocore.session.get_session().get_service_model(service)
+
+
+def check_shape(value: Any, shape: Any, path: str) -> None:
+    """That AWS's model has every member of an answer, with its type: the front would leave others out in silence."""
+    match shape.type_name:
+        case "structure":
+            assert isinstance(value, dict), path
+            for name, member in value.items():
+                assert name in shape.members, f"{path}.{name} is not in the model"
+                check_shape(member, shape.members[name], f"{path}.{name}")
+        case "list":
+            assert isinstance(value, list), path
+            for item in value:
+                check_shape(item, shape.member, f"{path}[]")
+        case "string":
+            assert isinstance(value, str), path
+            assert not shape.enum or value in shape.enum, f"{path}: {value}"
+        case scalar:
+            assert type(value) is {"boolean": bool, "integer": int, "timestamp": float}[scalar], path
 
 
 class StillClock:
@@ -77,7 +104,9 @@ class World:
             endpoint="http://127.0.0.1:4566",
         )
         handler = service.operations[operation].handler
-        return self.update(lambda tx: handler(tx, call, params)) or {}
+        answer = self.update(lambda tx: handler(tx, call, params)) or {}
+        check_shape(answer, model(service.name).operation_model(operation).output_shape, operation)
+        return answer
 
     def refused(self, operation: str, **params: Any) -> tuple[str, str]:
         """(code, text) of the error that a call must give; nothing may have changed."""

@@ -154,6 +154,20 @@ def test_a_subnet_runs_out_and_gets_its_addresses_back(world: World) -> None:
     assert world.interface(subnet).private_address == made[3].private_address
 
 
+@pytest.mark.parametrize(("public", "size"), [(False, 11), (True, 14)])
+def test_a_held_address_is_passed_over(world: World, public: bool, size: int) -> None:
+    subnet = world.subnets()[0] if public else small_subnet(world)
+    made = [world.interface(subnet, public=public) for _ in range(size)]
+    world.update(lambda tx: eni.delete(tx, HOME, made[5].id, tx.now))
+    world.update(lambda tx: eni.release(tx, world.store.version))
+    world.update(lambda tx: eni.delete(tx, HOME, made[0].id, tx.now))
+    given = world.interface(subnet, public=public)
+    if public:
+        assert given.public_address == made[5].public_address
+    else:
+        assert given.private_address == made[5].private_address
+
+
 def test_a_freed_address_rests(world: World) -> None:
     subnet = small_subnet(world)
     first = world.interface(subnet)

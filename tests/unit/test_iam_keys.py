@@ -140,6 +140,7 @@ def test_a_new_root_key_ends_the_old_one_at_once(world: World, vault: keys.Vault
     assert keys.lookup(world.store.view(), vault, "old") is not None
     world.update(lambda tx: keys.put_root(tx, vault, ACCOUNT, "new", "s2", tx.now))
     assert keys.lookup(world.store.view(), vault, "old") is None
+    assert keys.lookup(world.store.view(), vault, "new") is not None
     world.update(lambda tx: keys.put_root(tx, vault, ACCOUNT, "new", "s3", tx.now))
     changed = keys.lookup(world.store.view(), vault, "new")
     assert changed is not None
