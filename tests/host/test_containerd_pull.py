@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import os
 import shutil
 import socket
 import subprocess
@@ -206,3 +207,26 @@ def test_a_private_repository(tmp_path: Path) -> None:
                 await bed.driver.pull(reference, lambda _: None)
 
     with_bed(tmp_path, scenario)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    content = build(tmp_path)
+    big = small_layer("big", os.urandom(24 << 20).hex())
+    content.tags["big:1"] = content.image([(big, big, "")], ARCHITECTURE, Cmd=["x"])["digest"]
+    state = tmp_path / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", state], check=True)
+
+    async def scenario(bed: Bed) -> None:
+        with serving(content) as registry:
+            with pytest.raises(DriverError, match="no space left on device") as e:
+                await bed.driver.pull(f"{registry.address}/big:1", lambda _: None)
+            assert e.value.name == "CannotPullContainerError"
+            # What had been fetched is given back, and others can go on.
+            image = await bed.driver.pull(f"{registry.address}/plain:1", lambda _: None)
+            assert (await run(bed, image, "exit 0"))[0] == 0
+
+    try:
+        with_bed(tmp_path, scenario)
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)
