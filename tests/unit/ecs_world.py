@@ -32,7 +32,7 @@ from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS
 from homeport.services.ecs.model.task import TASKS, Task
 from homeport.sim.loop import SimClock, SimLoop, run
 from homeport.store import Scope, Store
-from homeport.store.memory import MemoryJournal
+from homeport.store.memory import Fault, MemoryJournal
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 SCOPE = Scope(ACCOUNT, REGION)
@@ -299,12 +299,18 @@ _NAMES = {
 }
 
 
-def play(scene: Callable[[World], Awaitable[None]], journal: MemoryJournal | None = None, kept: int = 1000) -> None:
-    """Runs a scene on a world of its own, prepared unless it is handed a journal."""
+def play(
+    scene: Callable[[World], Awaitable[None]],
+    journal: MemoryJournal | None = None,
+    kept: int = 1000,
+    delay: float = 0.0,
+) -> None:
+    """Runs a scene on a world of its own, prepared unless it is handed a journal. ``delay``: seconds of an append."""
     loop = SimLoop()
 
     async def main() -> None:
-        world = World(loop, journal or MemoryJournal(), kept)
+        slow = MemoryJournal(SimClock(loop), lambda commits: Fault(delay=delay))
+        world = World(loop, journal or slow, kept)
         await world.start()
         if journal is None:
             await world.prepare()

@@ -169,6 +169,55 @@ def test_sequence_numbers_and_timelines_rise() -> None:
     play(scene)
 
 
+def test_nothing_overtakes_the_manifest_of_a_busy_control_plane() -> None:
+    """Agents refuse payloads and groups from before their manifest."""
+
+    async def scene(world: World) -> None:
+        async def chatter() -> None:
+            for number in range(400):
+                await world.call("CreateCluster", clusterName=f"c{number}")
+
+        agent = await joined(world)
+        busy = [asyncio.create_task(chatter()) for _ in range(3)]
+        arns = []
+        for _ in range(5):
+            arns.append((await world.run_task())["tasks"][0]["taskArn"])
+            await agent.hang_up()
+            agent.heard.clear()
+            await agent.connect()
+            await agent.sent(arns[-1], "RUNNING")
+            floor = 0
+            for m in agent.heard:
+                if isinstance(m, TaskManifestMessage):
+                    assert m.timeline >= floor
+                    floor = m.timeline
+                elif isinstance(m, PayloadMessage | HomeportGroupsMessage):
+                    assert m.seq_num >= floor
+        for task in busy:
+            task.cancel()
+
+    play(scene, delay=0.003)
+
+
+def test_a_group_that_changes_while_it_is_being_sent_is_sent_again() -> None:
+    async def scene(world: World) -> None:
+        agent = await joined(world)
+        await put_group(world, "sg-client")
+        await put_group(world, "sg-server", "sg-client")
+        await world.run_task(networkConfiguration=world.network("sg-server"))
+        clients = [
+            asyncio.create_task(world.run_task(networkConfiguration=world.network("sg-client"))) for _ in range(8)
+        ]
+        for client in clients:
+            await client
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(1)
+        addresses = {i.private_address for i in world.store.view().find(INTERFACES, SCOPE, "group", "sg-client")}
+        assert set(groups_heard(agent)["sg-client"].members) == addresses
+
+    play(scene, delay=0.004)
+
+
 def test_only_what_must_stop_is_stopped() -> None:
     async def scene(world: World) -> None:
         agent = await joined(world)

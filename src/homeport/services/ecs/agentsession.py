@@ -77,6 +77,7 @@ class _Plan(NamedTuple):
     news: list[News]
     starts: list[tuple[Key, PayloadTask]]
     stops: list[tuple[Key, PayloadTask]]
+    manifest: TaskManifestMessage | None  # of the same version: an agent refuses payloads from before its manifest
 
 
 class Session:
@@ -184,28 +185,28 @@ class Session:
         await self._flush(greet=True)
         while True:
             await self._work.wait()
-            await self._flush()
+            await self._flush(greet=False)
 
-    async def _flush(self, *, greet: bool = False) -> None:
-        """Sends what there is to send. What comes in meanwhile sets ``_work`` again."""
+    async def _flush(self, *, greet: bool) -> None:
+        """Sends what there is to send, and first of all the manifest. What comes in meanwhile sets ``_work`` again."""
         self._work.clear()
         dirty, self._dirty = self._dirty, {}
         base = self._sending_base = self.base if self._group_base is None else self._group_base
         self._group_base = None
-        plan = await self._store.read(lambda view: self._plan(view, dirty))
+        plan = await self._store.read(lambda view: self._plan(view, dirty, greet))
         self._groups.told(plan.news)
         news = [self._groups_message(n, plan.version, base) for n in plan.news]
         self._sending_base = None  # from here on it is in what awaits acknowledgement
         for message in news:
             await self._put(message)
-        if greet:
+        if plan.manifest is not None:
             self._greeted = True
-            await self._put(await self._store.read(self._manifest))
+            await self._put(plan.manifest)
         for some in (plan.stops, plan.starts):
             for start in range(0, len(some), PAYLOAD_TASKS):
                 await self._put(self._payload(some[start : start + PAYLOAD_TASKS], plan.version))
 
-    def _plan(self, view: View, dirty: dict[Key, str | None]) -> _Plan:
+    def _plan(self, view: View, dirty: dict[Key, str | None], greet: bool) -> _Plan:
         starts, stops = [], []
         for key, interface_id in dirty.items():
             task = view.get(TASKS, key.scope, key.id)
@@ -221,7 +222,8 @@ class Session:
                 started = _readable_start(view, key.scope, task)
                 if started is not None:
                     starts.append((key, started))
-        return _Plan(view.version, self._groups.news(view), starts, stops)
+        manifest = self._manifest(view) if greet else None
+        return _Plan(view.version, self._groups.news(view), starts, stops, manifest)
 
     def _groups_message(self, news: News, version: int, base: int) -> HomeportGroupsMessage:
         message_id = self._ids.new("uuid")

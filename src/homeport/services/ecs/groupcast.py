@@ -62,6 +62,7 @@ class Groupcast:
         """These groups changed: whether that matters to the node."""
         changed = set(group_ids)
         hit = [vpc for vpc, sent in self._sent.items() if not changed.isdisjoint(sent)]
+        hit += self._pending  # what is being told was read before this change
         self._dirty.update(dict.fromkeys(hit))
         return bool(hit)
 
