@@ -21,6 +21,7 @@ from homeport.agentapi import (
 from homeport.core.errors import AwsError
 from homeport.services.ec2.model import GROUPS, HOLDS, INTERFACES, GroupRule, SecurityGroup
 from homeport.services.ec2.model import POOL as EC2_POOL
+from homeport.services.ecs.groupcast import Groupcast
 from homeport.services.ecs.launch import NO_CAPACITY
 from homeport.store.memory import MemoryJournal
 
@@ -201,21 +202,21 @@ def test_nothing_overtakes_the_manifest_of_a_busy_control_plane() -> None:
 
 def test_a_group_that_changes_while_it_is_being_sent_is_sent_again() -> None:
     async def scene(world: World) -> None:
-        agent = await joined(world)
-        await put_group(world, "sg-client")
-        await put_group(world, "sg-server", "sg-client")
-        await world.run_task(networkConfiguration=world.network("sg-server"))
-        clients = [
-            asyncio.create_task(world.run_task(networkConfiguration=world.network("sg-client"))) for _ in range(8)
-        ]
-        for client in clients:
-            await client
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(1)
-        addresses = {i.private_address for i in world.store.view().find(INTERFACES, SCOPE, "group", "sg-client")}
-        assert set(groups_heard(agent)["sg-client"].members) == addresses
+        await joined(world)
+        await put_group(world, "sg-a")
+        arn = (await world.run_task(networkConfiguration=world.network("sg-a")))["tasks"][0]["taskArn"]
+        cast, task = Groupcast(), world.task(arn)
+        cast.follow(world.store.view(), SCOPE, task, task.interface_id)
+        first = cast.news(world.store.view())
+        await put_group(world, "sg-a", "sg-a")
+        cast.touch({"sg-a"})
+        cast.told(first)
+        (again,) = cast.news(world.store.view())
+        assert again.groups[0].ingress[0].groups == ("sg-a",)
+        cast.told([again])
+        assert cast.news(world.store.view()) == []
 
-    play(scene, delay=0.004)
+    play(scene)
 
 
 def test_only_what_must_stop_is_stopped() -> None:
