@@ -67,7 +67,13 @@ def test_a_damaged_master_key_is_refused_and_left(tmp_path: Path, content: str) 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     keys.load_master(str(tmp_path / "real"))
     (tmp_path / "master.key").symlink_to(tmp_path / "real")
-    with pytest.raises((keys.BadMasterKey, OSError)):
+    with pytest.raises(keys.BadMasterKey, match="can't be read"):
+        keys.load_master(str(tmp_path / "master.key"))
+
+
+def test_a_pipe_is_no_master_key(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "master.key", 0o600)
+    with pytest.raises(keys.BadMasterKey, match="not a regular file"):
         keys.load_master(str(tmp_path / "master.key"))
 
 

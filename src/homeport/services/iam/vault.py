@@ -65,21 +65,10 @@ class Vault:
 
 def load_master(path: str, random: Callable[[int], bytes] = os.urandom) -> bytes:
     """Reads the 0600 master key file (64 hex digits), making it at first start (atomically, fsynced). Raises
-    BadMasterKey for one that others may read, that belongs to someone else, or that is damaged."""
+    BadMasterKey for one that others may read or that is damaged."""
     if not os.path.lexists(path):
         _create(Path(path), random(MASTER_BYTES))
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise BadMasterKey(f"{path} is not a regular file.")
-        if facts.st_mode & 0o077:
-            raise BadMasterKey(
-                f"{path} may be read or written by others (mode {facts.st_mode & 0o777:04o}). chmod 600 it."
-            )
-        if facts.st_uid != os.geteuid():
-            raise BadMasterKey(f"{path} belongs to user {facts.st_uid}, not to {os.geteuid()}, who runs Homeport.")
-        content = file.read(4096)
+    content = _read_private(path)
     try:
         master = bytes.fromhex(content.decode())
     except ValueError:
@@ -91,10 +80,26 @@ def load_master(path: str, random: Callable[[int], bytes] = os.urandom) -> bytes
     return master
 
 
+def _read_private(path: str) -> bytes:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a named pipe must not stop the start
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        raise BadMasterKey(f"{path} can't be read: {error.strerror}.") from error
+    with open(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise BadMasterKey(f"{path} is not a regular file.")
+        if mode & 0o077:
+            raise BadMasterKey(f"{path} may be read or written by others (mode {mode & 0o777:04o}). chmod 600 it.")
+        return file.read(4096)
+
+
 def _create(path: Path, master: bytes) -> None:
     """Whole or not at all; where another process makes it at the same moment, the first one's stays."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    draft.unlink(missing_ok=True)  # of a process with the same id that died here
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(master.hex() + "\n")
