@@ -11,6 +11,7 @@ from agent_world import CLUSTER, TASK, TASK_ID, World, container, payload
 from homeport.agent.adopt import REBOOTED
 from homeport.agent.drivers import ContainerPlan, Image
 from homeport.agent.drivers.fake import Behaviour, FakeDriver
+from homeport.agent.transport import CallFailed
 from homeport.agentapi import PayloadTask
 
 STORY = payload(
@@ -214,3 +215,56 @@ def test_what_belongs_to_no_task_is_removed() -> None:
         w.nothing_left()
 
     World().run(story)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_an_exit_code_outlives_its_container_and_the_agent(away: bool) -> None:
+    """The process ends (while the agent watches, or while it is away), the control plane can't be reached, the
+    container is removed, and then the agent is killed."""
+
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web")))
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        await asyncio.sleep(1)
+        w.control.refuse = lambda params: CallFailed(None, "connection refused")
+        if away:
+            await w.kill()
+            await asyncio.sleep(20)
+            await w.start()
+        await asyncio.sleep(20)
+        w.nothing_left()
+        await w.kill()
+        w.control.refuse = lambda params: None
+        await w.start()
+        await w.control.until_stopped()
+
+    w = World(web=Behaviour(runs=10.0, exit_code=7))
+    w.run(story)
+    assert w.control.containers["web"]["exitCode"] == 7
+
+
+def test_what_changes_while_a_record_is_written_is_written_after_it() -> None:
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web"), container("side", essential=False)))
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        await asyncio.sleep(1)
+        w.control.refuse = lambda params: CallFailed(None, "connection refused")
+        w.records.save = slow  # type: ignore[method-assign]
+        await asyncio.sleep(60)  # side ends, and web within the second that its record takes to be written
+        w.nothing_left()
+        await w.kill()
+        w.control.refuse = lambda params: None
+        await w.start()
+        await w.control.until_stopped()
+
+    async def slow(record: Any) -> None:
+        await asyncio.sleep(1.0)
+        await save(record)
+
+    w = World(side=Behaviour(runs=10.0, exit_code=3), web=Behaviour(runs=10.5, exit_code=7))
+    save = w.records.save
+    w.run(story)
+    assert w.control.containers["web"]["exitCode"] == 7
+    assert w.control.containers["side"]["exitCode"] == 3

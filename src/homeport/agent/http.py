@@ -158,8 +158,6 @@ class _Connection(asyncio.Protocol):
             if self._parser is None:
                 raise httptools.HttpParserError("an answer that nobody asked for")
             self._parser.feed_data(data)
-            if len(self._body) > MAX_ANSWER:
-                raise httptools.HttpParserError(f"an answer of over {MAX_ANSWER} bytes")
         except httptools.HttpParserError as error:
             self._fail(error)
             self.close()
@@ -169,6 +167,10 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         self._body += data
+        if len(self._body) > MAX_ANSWER:
+            self._fail(httptools.HttpParserError(f"an answer of over {MAX_ANSWER} bytes"))
+            self._body.clear()
+            self.close()
 
     def on_message_complete(self) -> None:
         parser, self._parser = self._parser, None
