@@ -119,7 +119,7 @@ def test_the_sandbox(tmp_path: Path) -> None:
             head -c1 /proc/kcore | wc -c
             echo 1 >/proc/sysrq-trigger; echo sysrq=$?
             touch /sys/x; echo sys=$?
-            ls /proc/acpi /proc/scsi 2>/dev/null | wc -w
+            ls -A /proc/scsi 2>/dev/null | wc -l
             ls /sys/class/net; ls /dev | tr '\\n' ' '; echo
             stat -f -c %b /dev/shm; cat /proc/sys/net/ipv4/ip_unprivileged_port_start
         """

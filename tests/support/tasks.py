@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-WEB = "exec httpd -f -p 80 -h /www"  # busybox's web server in the test image
+WEB = "mkdir -p /tmp/www; echo page > /tmp/www/index.html; exec httpd -f -p 80 -h /tmp/www"  # busybox's web server
 
 
 class Tasks:
@@ -19,7 +19,8 @@ class Tasks:
 
     def run(self, script: str, *, groups: list[str] | None = None, public: bool = True, **container: Any) -> str:
         """RunTask of one container with ``sh -c SCRIPT``; its ARN."""
-        shell = {"name": "app", "entryPoint": ["sh", "-c"], "command": [script]}
+        # A shell or server that is process 1 doesn't hear SIGTERM; nobody waits 30 s for that here.
+        shell = {"name": "app", "entryPoint": ["sh", "-c"], "command": [script], "stopTimeout": 2}
         return self.start([shell | container], groups, public)
 
     def start(
