@@ -370,12 +370,6 @@ class MountsResponse(_message.Message):
     mounts: _containers.RepeatedCompositeFieldContainer[Mount]
     def __init__(self, mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ...) -> None: ...
 
-class CleanupRequest(_message.Message):
-    __slots__ = ("snapshotter",)
-    SNAPSHOTTER_FIELD_NUMBER: _ClassVar[int]
-    snapshotter: str
-    def __init__(self, snapshotter: _Optional[str] = ...) -> None: ...
-
 class CommitSnapshotRequest(_message.Message):
     __slots__ = ("snapshotter", "name", "key", "labels")
     class LabelsEntry(_message.Message):

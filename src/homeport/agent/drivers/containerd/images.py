@@ -188,11 +188,14 @@ class ImageStore:
         expires = (datetime.now(UTC) + _LEASE).strftime("%Y-%m-%dT%H:%M:%SZ")
         request = pb.CreateLeaseRequest(id=name, labels={"containerd.io/gc.expire": expires})
         await self._client.call(c.CREATE_LEASE, request)
+        failed = True
         try:
             yield name
+            failed = False
         finally:
+            # After a failure, what has been fetched is given back at once: the disk may be full of it.
             with contextlib.suppress(CallError):
-                await self._client.call(c.DELETE_LEASE, pb.DeleteLeaseRequest(id=name))
+                await self._client.call(c.DELETE_LEASE, pb.DeleteLeaseRequest(id=name, sync=failed))
 
     async def _record(self, name: str, target: m.Descriptor) -> None:
         descriptor = pb.Descriptor(media_type=target.media_type, digest=target.digest, size=target.size)

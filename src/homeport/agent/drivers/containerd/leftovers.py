@@ -28,9 +28,7 @@ def clear(of: Instance, id: str) -> None:
     state = of.runc_root / of.name / id
     if not bundles and not state.exists():
         return
-    for pid in _shims(of, id):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    end_shims(of, id)
     if state.exists():
         command = ["runc", "--root", str(of.runc_root / of.name), "delete", "--force", id]
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -42,19 +40,14 @@ def clear(of: Instance, id: str) -> None:
         shutil.rmtree(bundle, ignore_errors=True)
 
 
-def _shims(of: Instance, id: str) -> list[int]:
-    """Pids of the shims of one of our containers."""
-    found = []
+def end_shims(of: Instance, id: str | None = None) -> None:
+    """Kills the shims of one of our containers, or all of ours."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().decode(errors="replace").split("\0")
-            if (
-                "containerd-shim" in words[0]
-                and _option(words, "-namespace") == of.name
-                and _option(words, "-id") == id
-            ):
-                found.append(int(path.parent.name))
-    return found
+            ours = "containerd-shim" in words[0] and _option(words, "-namespace") == of.name
+            if ours and id in (None, _option(words, "-id")):
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _option(words: list[str], name: str) -> str:

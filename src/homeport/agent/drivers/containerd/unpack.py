@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import uuid
 from collections.abc import Sequence
 
@@ -19,6 +21,11 @@ _APPLY_SECONDS = 1800.0  # a layer of tens of gigabytes on a slow disk
 HELD = {"containerd.io/gc.root": "homeport"}  # keeps a snapshot that neither a lease nor a container holds
 
 
+_ORPHAN = re.compile(
+    r"/snapshots/new-[0-9]+ (/.+/io\.containerd\.snapshotter\.v1\.overlayfs/snapshots/[0-9]+): file exists$"
+)
+
+
 async def prepare(
     client: Client,
     key: str,
@@ -30,8 +37,8 @@ async def prepare(
 ) -> Sequence[pb.Mount]:
     """A new snapshot on top of ``parent``: how to mount it. Raises CallError.
 
-    A containerd that was killed between making a snapshot's folder and recording it would use the folder's number
-    again, and fail; it has to be told to clean up.
+    A containerd that was killed between making a snapshot's folder and recording it uses the folder's number again, and
+    fails: the folder that stands in its way belongs to no snapshot.
     """
     request = pb.PrepareSnapshotRequest(snapshotter=SNAPSHOTTER, key=key, parent=parent, labels=labels or {})
     try:
@@ -39,9 +46,10 @@ async def prepare(
     except AlreadyExists:
         raise
     except CallError as e:
-        if "file exists" not in e.text:
+        in_the_way = _ORPHAN.search(e.text)
+        if in_the_way is None:
             raise
-        await client.call(c.CLEAN_SNAPSHOTS, pb.CleanupRequest(snapshotter=SNAPSHOTTER))
+    await asyncio.to_thread(shutil.rmtree, in_the_way[1], ignore_errors=True)
     return (await client.call(method, request, lease=lease)).mounts
 
 
