@@ -48,7 +48,7 @@ def backup(source: str | Path, target: str | Path) -> Copied:
         _require_state(check_header(db, source), source)
         with opening(target):
             copy_file(db, target)
-    return _verified(target)
+    return _described(target)
 
 
 def restore(source: str | Path, target: str | Path) -> Copied:
@@ -68,7 +68,7 @@ def restore(source: str | Path, target: str | Path) -> Copied:
             check_pages(db, source)
             (version,) = db.execute(schema.VERSION).fetchone()
             copy_file(db, ready, max(version, _version(target)) + LEAP)
-        copied = _verified(ready)
+        copied = _described(ready)
         _set_aside(target)
         ready.replace(target)
         sync_directory(target.parent)
@@ -80,9 +80,8 @@ def _require_state(known: int, path: Path) -> None:
         raise UnusableFile(f"{path} holds no state")
 
 
-def _verified(path: Path) -> Copied:
+def _described(path: Path) -> Copied:
     with opening(path), contextlib.closing(open_readonly(path)) as db:
-        check_pages(db, path)
         (version,) = db.execute(schema.VERSION).fetchone()
         (records,) = db.execute("SELECT count(*) FROM record").fetchone()
     return Copied(version, records, path.stat().st_size)
