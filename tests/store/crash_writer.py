@@ -29,7 +29,6 @@ async def write(store: Store, writer: int) -> None:
 async def main() -> None:
     store = Store(SqliteJournal(sys.argv[1], log_rows=1000), [NOTES], SystemClock())
     await store.open()
-    os.write(1, b"open\n")
     await asyncio.gather(*(write(store, writer) for writer in range(5)))
 
 
