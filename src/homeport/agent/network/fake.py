@@ -16,6 +16,7 @@ class FakeFabric:
     def __init__(self) -> None:
         self.interfaces: dict[str, dict[str, InterfaceSpec]] = {}  # node → task id → interface
         self.groups: dict[str, dict[str, Group]] = {}  # node → group id → group
+        self._vpcs: dict[str, str] = {}  # group id → the VPC that it is of
 
     def attach(self, node: str, task_id: str, interface: InterfaceSpec) -> None:
         here = self.interfaces.setdefault(node, {})
@@ -32,8 +33,18 @@ class FakeFabric:
     def detach(self, node: str, task_id: str) -> None:
         self.interfaces.get(node, {}).pop(task_id, None)
 
+    def enforce(self, node: str, message: HomeportGroupsMessage) -> None:
+        """The node's groups of a VPC as a message changes them; with ``complete`` all others are gone."""
+        groups = self.groups.setdefault(node, {})
+        others = [id for id in groups if self._vpcs[id] == message.vpc_id] if message.complete else ()
+        for group_id in (*others, *message.removed):
+            groups.pop(group_id, None)
+        groups |= {group.group_id: group for group in message.groups}
+        self._vpcs |= dict.fromkeys((group.group_id for group in message.groups), message.vpc_id)
+
     def reboot(self, node: str) -> None:
         self.interfaces.pop(node, None)
+        self.groups.pop(node, None)
 
 
 class FakeNetwork:
@@ -75,10 +86,7 @@ class FakeNetwork:
     async def groups(self, message: HomeportGroupsMessage) -> None:
         await asyncio.sleep(self._seconds / 2)
         self._fault("groups", message.vpc_id)
-        groups = self._fabric.groups.setdefault(self._node, {})
-        for group_id in message.removed:
-            groups.pop(group_id, None)
-        groups |= {group.group_id: group for group in message.groups}
+        self._fabric.enforce(self._node, message)
 
     async def destroy(self) -> None:
         self._fabric.reboot(self._node)
