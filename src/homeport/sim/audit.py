@@ -1,0 +1,245 @@
+"""The auditor: keeps books of its own on what the control plane commits and what machines do, and holds both against
+the invariants at the moment that something changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from homeport.agent.drivers import Observed
+from homeport.agentapi import InterfaceSpec
+from homeport.services.ec2.model import INTERFACES, NetworkInterface
+from homeport.services.ecs.agentgw import HOLD_SECONDS
+from homeport.services.ecs.model.instance import ROOMS, Room
+from homeport.services.ecs.model.task import TASKS, Task, TaskStatus
+from homeport.sim import invariants
+from homeport.sim.machine import Fabric, Machine
+from homeport.store import Change, Table, View
+from homeport.store.journal import Commit
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """``at`` in simulated seconds; ``task``: the id of the task that it is about, where it is about one."""
+
+    invariant: str
+    text: str
+    at: float
+    task: str = ""
+
+
+class Auditor:
+    """The control plane's and the machines' witness. ``violation`` is the first one; ``found`` is called at it."""
+
+    def __init__(self, time: Callable[[], float], found: Callable[[], None], *, tell: bool = False) -> None:
+        self._time, self._found = time, found
+        self._tell, self._history = tell, hashlib.blake2b(digest_size=16)
+        self.violation: Violation | None = None
+        self.story: list[str] = []  # only where ``tell``
+        self.commits = 0
+        self.machines: dict[str, Machine] = {}
+        self.fabric: Fabric | None = None
+        self.version = 0
+        self.tasks: dict[str, Task] = {}
+        self.rooms: dict[str, Room] = {}
+        self.interfaces: dict[str, NetworkInterface] = {}
+        self._charged: dict[str, dict[str, Task]] = {}
+        self._made: dict[str, set[str]] = {}
+        self.wanted: dict[str, int] = {}  # startedBy of each RunTask call → count
+        self.acknowledged: dict[str, bool] = {}  # ARNs that RunTask answered → StopTask answered too
+        self._furthest: dict[str, TaskStatus] = {}  # that callers were told
+        self._heard: dict[str, float] = {}
+
+    # --- what it is told --------------------------------------------------------------------------------------------
+
+    def happened(self, what: str) -> None:
+        self._history.update(f"{self._time():.6f} {what}\n".encode())
+        if self._tell:
+            self._line(what)
+
+    def _line(self, what: str) -> None:
+        self.story.append(f"{self._time():10.4f}  {what}")
+
+    def durable(self, commits: Sequence[Commit]) -> None:
+        self.commits += len(commits)
+        for commit in commits:
+            for write in commit.writes:
+                self._history.update(b"%d %s " % (commit.version, write.key.id.encode()) + (write.new or b"-"))
+
+    @property
+    def digest(self) -> str:
+        return self._history.hexdigest()
+
+    def heard(self, node: str) -> None:
+        self._heard[node] = self._time()
+
+    def opened(self, view: View) -> None:
+        """The control plane has loaded its journal."""
+        self._load(view)
+        for arn, stopped in self.acknowledged.items():
+            id = arn.rpartition("/")[2]
+            found = invariants.nothing_acknowledged_is_lost(arn, self.tasks.get(id), stopped)
+            self._check(invariants.nothing_acknowledged_is_lost, found, id)
+
+    def staged(self, view: View, changes: Sequence[Change]) -> None:
+        if view.version == self.version + 1:
+            for change in changes:
+                self._book(change.key.kind, change.key.id, change.new)
+        else:  # commits were undone since the last
+            self._load(view)
+        self.version = view.version
+        rooms: dict[str, None] = {}
+        for change in changes:
+            record = change.new if change.new is not None else change.old
+            if change.key.kind == TASKS.kind:
+                self._task(change.old, change.new, view.now)
+                rooms[record.instance] = None
+                if self._tell:
+                    self._line(_told(change))
+            elif change.key.kind == ROOMS.kind:
+                rooms[record.arn] = None
+            elif change.key.kind == INTERFACES.kind and change.old is None:
+                self._interface(change.new)
+        for arn in rooms:
+            self._room(arn)
+
+    def answered(self, tasks: Sequence[Mapping[str, Any]], before: Mapping[str, TaskStatus]) -> None:
+        """A caller was given these tasks; ``before`` is ``told()`` from when it called."""
+        for task in tasks:
+            arn, status = task["taskArn"], TaskStatus[task["lastStatus"]]
+            least = before.get(arn, TaskStatus.PROVISIONING)
+            found = invariants.answers_only_go_forward(arn, least, status)
+            self._check(invariants.answers_only_go_forward, found, arn.rpartition("/")[2])
+            self._furthest[arn] = max(status, self._furthest.get(arn, status))
+
+    def told(self) -> dict[str, TaskStatus]:
+        """The furthest status of each task that any caller was given."""
+        return dict(self._furthest)
+
+    # --- machines ---------------------------------------------------------------------------------------------------
+
+    def starting(self, node: str, container: str) -> None:
+        task = container.rpartition("-")[0]
+        begun = {name: machine.runtime.begun for name, machine in self.machines.items()}
+        found = invariants.a_container_starts_once(container, begun[node])
+        self._check(invariants.a_container_starts_once, found, task)
+        found = invariants.a_task_runs_on_one_node(container, node, begun)
+        self._check(invariants.a_task_runs_on_one_node, found, task)
+
+    def attaching(self, node: str, task_id: str, interface: InterfaceSpec) -> None:
+        found = invariants.no_address_is_attached_twice(interface, self.nodes(), HOLD_SECONDS)
+        self._check(invariants.no_address_is_attached_twice, found, task_id)
+
+    def agent_failed(self, node: str, error: BaseException) -> None:
+        self.fail("no agent ends by itself", f"{node}: {error!r}")
+
+    def server_failed(self, error: BaseException) -> None:
+        self.fail("the control plane never fails", repr(error))
+
+    def nodes(self) -> Iterator[invariants.Node]:
+        assert self.fabric is not None
+        for name in self.machines:
+            heard = self._time() - self._heard.get(name, 0.0)
+            groups, interfaces = self.fabric.groups.get(name, {}), self.fabric.interfaces.get(name, {})
+            yield invariants.Node(name, heard, groups, interfaces)
+
+    def running(self) -> set[str]:
+        return {id for machine in self.machines.values() for id in machine.runtime.running()}
+
+    # --- judging ----------------------------------------------------------------------------------------------------
+
+    def fail(self, invariant: str, text: str, task: str = "") -> None:
+        if self.violation is None:
+            self.violation = Violation(invariant, text, self._time(), task)
+            self.happened(f"VIOLATED: {invariant}: {text}")
+            self._found()
+
+    def _check(self, invariant: Callable[..., str | None], found: str | None, task: str = "") -> None:
+        if found is not None:
+            self.fail(invariants.name_of(invariant), found, task)
+
+    def _task(self, old: Task | None, new: Task | None, now: float) -> None:
+        if new is None:
+            assert old is not None
+            found = invariants.a_stopped_task_is_kept_for_an_hour(old, now)
+            self._check(invariants.a_stopped_task_is_kept_for_an_hour, found, old.id)
+            self.acknowledged.pop(old.arn, None)
+            return
+        if old is None:
+            made, count = self._made[new.started_by or ""], self.wanted.get(new.started_by or "", 0)
+            found = invariants.run_task_makes_no_more_than_it_is_asked_for(made, count)
+            self._check(invariants.run_task_makes_no_more_than_it_is_asked_for, found, new.id)
+            return
+        for law in (
+            invariants.statuses_only_go_forward,
+            invariants.a_stop_is_for_good,
+            invariants.a_task_stays_where_it_was_placed,
+            invariants.an_exit_code_is_told_once,
+        ):
+            self._check(law, law(old, new), new.id)
+        self._against_runtimes(new)
+
+    def _against_runtimes(self, task: Task) -> None:
+        found = invariants.nothing_is_stopped_that_runs(task, self.running())
+        self._check(invariants.nothing_is_stopped_that_runs, found, task.id)
+        found = invariants.exit_codes_are_true(task, self.ends(task))
+        self._check(invariants.exit_codes_are_true, found, task.id)
+        begun = {id for machine in self.machines.values() for id in machine.runtime.begun}
+        found = invariants.what_is_running_was_started(task, begun)
+        self._check(invariants.what_is_running_was_started, found, task.id)
+
+    def ends(self, task: Task) -> dict[str, Observed]:
+        """How the task's containers ended, on whatever node."""
+        runtimes = [machine.runtime for machine in self.machines.values()]
+        return {id: r.ends[id] for id in invariants.runtime_ids(task) for r in runtimes if id in r.ends}
+
+    def _interface(self, new: NetworkInterface) -> None:
+        found = invariants.no_address_is_given_twice(new, self.interfaces.values())
+        self._check(invariants.no_address_is_given_twice, found)
+        found = invariants.no_address_is_reused_before_it_is_free(new, self.nodes(), HOLD_SECONDS)
+        self._check(invariants.no_address_is_reused_before_it_is_free, found)
+
+    def _room(self, arn: str) -> None:
+        room = self.rooms.get(arn)
+        if room is not None:
+            self._check(invariants.a_room_is_never_overdrawn, invariants.a_room_is_never_overdrawn(room))
+            found = invariants.a_room_is_the_sum_of_its_tasks(room, self._charged.get(arn, {}).values())
+            self._check(invariants.a_room_is_the_sum_of_its_tasks, found)
+
+    # --- its books --------------------------------------------------------------------------------------------------
+
+    def _load(self, view: View) -> None:
+        self.version = view.version
+        self.tasks, self.rooms, self.interfaces, self._charged, self._made = {}, {}, {}, {}, {}
+        tables: tuple[Table[Any], ...] = (TASKS, ROOMS, INTERFACES)
+        for table in tables:
+            for _, record in view.each(table):
+                self._book(table.kind, table.id(record), record)
+
+    def _book(self, kind: str, id: str, new: Any) -> None:
+        if kind == TASKS.kind:
+            old = self.tasks.pop(id, None)
+            if old is not None and old.charged:
+                self._charged[old.instance or ""].pop(id, None)
+            if new is not None:
+                self.tasks[id] = new
+                self._made.setdefault(new.started_by or "", set()).add(id)
+                if new.charged:
+                    self._charged.setdefault(new.instance, {})[id] = new
+        elif kind == ROOMS.kind:
+            self.rooms[new.arn] = new
+        elif kind == INTERFACES.kind:
+            self.interfaces.pop(id, None)
+            if new is not None:
+                self.interfaces[id] = new
+
+
+def _told(change: Change) -> str:
+    task = change.new
+    if task is None:
+        return f"store: task {change.key.id} forgotten"
+    containers = ", ".join(f"{c.name} {c.status} {c.exit_code}" for c in task.containers)
+    wanted = f"wanted {task.desired_status}, node says {task.node_status.name}"
+    return f"store: {change.version} task {task.id} {task.last_status.name} ({wanted}; {containers}) — {change.cause}"

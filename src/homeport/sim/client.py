@@ -1,0 +1,168 @@
+"""Somebody who uses the API as the SDKs do: repeats what wasn't answered, believes what was."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from homeport.sim.audit import Auditor
+from homeport.sim.control import SUBNETS_USED, Server, root
+from homeport.sim.net import Net, Unreachable
+from homeport.sim.scenario import CLUSTERS, GROUPS, Step
+
+ATTEMPTS = 8
+PAUSE = 0.5  # seconds before the first repetition; each next one waits twice as long, at most 8 s
+NAME = "client"  # as the network knows it
+_SEE = {  # errors that a correct caller may get in these scenarios
+    "ClusterNotFoundException",
+    "ClusterContainsTasksException",
+    "InvalidParameterException",
+    "InvalidPermission.Duplicate",
+    "InvalidPermission.NotFound",
+}
+
+
+class Refused(Exception):
+    """An error that the API answered."""
+
+
+class NoAnswer(Exception):
+    """Not even after repetitions: it may have happened or not."""
+
+
+class Client:
+    def __init__(self, net: Net, server: Server, auditor: Auditor) -> None:
+        self._net, self._server, self._auditor = net, server, auditor
+        self._root = root()
+        self._subnets: list[str] = []
+        self._groups: list[str] = []
+        self._tasks: list[str] = []  # ARNs that RunTask answered
+        self._asked_to_stop: set[str] = set()
+
+    async def prepare(self) -> None:
+        """Clusters and groups, before anything goes wrong."""
+        for cluster in CLUSTERS:
+            await self._ecs("CreateCluster", clusterName=cluster)
+        subnets = (await self._call("ec2", "DescribeSubnets"))["Subnets"]
+        self._subnets = sorted(s["SubnetId"] for s in subnets)[:SUBNETS_USED]
+        for number in range(GROUPS):
+            made = await self._call("ec2", "CreateSecurityGroup", GroupName=f"g{number}", Description="g")
+            self._groups.append(made["GroupId"])
+
+    async def do(self, step: Step) -> None:
+        try:
+            await self._do(step)
+        except (Refused, NoAnswer) as error:
+            self._auditor.happened(f"client: {step.do}: {error}")
+
+    async def stop_everything(self) -> None:
+        for cluster in CLUSTERS:
+            try:
+                listed = await self._ecs("ListTasks", cluster=cluster)
+            except Refused:
+                continue  # deleted
+            for arn in listed["taskArns"]:
+                await self._stop(arn)
+
+    async def _do(self, step: Step) -> None:
+        match step.do:
+            case "define":
+                await self._ecs(
+                    "RegisterTaskDefinition", networkMode="awsvpc", requiresCompatibilities=["FARGATE"], **step.more
+                )
+            case "run":
+                await self._run(step.more)
+            case "stop":
+                left = [arn for arn in self._tasks if arn not in self._asked_to_stop]
+                if left:
+                    await self._stop(left[int(step.pick * len(left))])
+            case "describe":
+                await self._describe(step.pick)
+            case "list":
+                await self._ecs("ListTasks", cluster=CLUSTERS[int(step.pick * len(CLUSTERS))])
+            case "allow":
+                await self._rule("AuthorizeSecurityGroupIngress", step.more)
+            case "deny":
+                await self._rule("RevokeSecurityGroupIngress", step.more)
+            case "delete-cluster":
+                await self._ecs("DeleteCluster", cluster=step.more["cluster"])
+            case "create-cluster":
+                await self._ecs("CreateCluster", clusterName=step.more["cluster"])
+
+    async def _run(self, more: dict[str, Any]) -> None:
+        token: str = more["token"]
+        self._auditor.wanted[token] = more["count"]
+        vpc = {
+            "subnets": self._subnets,
+            "securityGroups": [self._groups[number] for number in more["groups"]],
+            "assignPublicIp": "ENABLED" if more["public"] else "DISABLED",
+        }
+        answer = await self._ecs(
+            "RunTask",
+            cluster=more["cluster"],
+            taskDefinition=f"f{more['family']}",
+            count=more["count"],
+            launchType="FARGATE",
+            networkConfiguration={"awsvpcConfiguration": vpc},
+            clientToken=token,
+            startedBy=token,
+        )
+        made = [task["taskArn"] for task in answer["tasks"]]
+        self._auditor.acknowledged |= {arn: self._auditor.acknowledged.get(arn, False) for arn in made}
+        self._tasks += [arn for arn in made if arn not in self._tasks]
+
+    async def _stop(self, arn: str) -> None:
+        self._asked_to_stop.add(arn)
+        await self._ecs("StopTask", cluster=_cluster(arn), task=arn)
+        if arn in self._auditor.acknowledged:
+            self._auditor.acknowledged[arn] = True
+
+    async def _describe(self, pick: float) -> None:
+        start = int(pick * len(self._tasks))
+        for cluster in CLUSTERS:
+            some = [arn for arn in self._tasks[start : start + 20] if _cluster(arn) == cluster]
+            if some:
+                await self._ecs("DescribeTasks", cluster=cluster, tasks=some)
+
+    async def _rule(self, operation: str, more: dict[str, Any]) -> None:
+        port, peer = more["port"], more["peer"]
+        permission: dict[str, Any] = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port}
+        if peer is None:
+            permission["IpRanges"] = [{"CidrIp": "0.0.0.0/0"}]
+        else:
+            permission["UserIdGroupPairs"] = [{"GroupId": self._groups[peer]}]
+        await self._call("ec2", operation, GroupId=self._groups[more["group"]], IpPermissions=[permission])
+
+    async def _ecs(self, operation: str, **params: Any) -> dict[str, Any]:
+        before = self._auditor.told()
+        answer = await self._call("ecs", operation, **params)
+        tasks = answer.get("tasks") or ([answer["task"]] if "task" in answer else [])
+        self._auditor.answered(tasks, before)
+        return answer
+
+    async def _call(self, service: str, operation: str, **params: Any) -> dict[str, Any]:
+        """Raises Refused, NoAnswer."""
+        pause, why = PAUSE, ""
+        for _ in range(ATTEMPTS):
+            try:
+                reply = await self._net.call(NAME, lambda: self._server.operate(self._root, service, operation, params))
+            except Unreachable as error:
+                why = str(error)
+            else:
+                if reply.kind == "answer":
+                    self._auditor.happened(f"client: {operation} answered")
+                    answer: dict[str, Any] = reply.value
+                    return answer
+                code, text = reply.value
+                if code != "ServerException":
+                    if code not in _SEE:
+                        self._auditor.fail("no call is refused without a reason", f"{operation}: {code}: {text}")
+                    raise Refused(f"{operation}: {code}: {text}")
+                why = text
+            await asyncio.sleep(pause)
+            pause = min(8.0, 2 * pause)
+        raise NoAnswer(f"{operation}: {why}")
+
+
+def _cluster(arn: str) -> str:
+    return arn.split("/")[1]

@@ -1,0 +1,27 @@
+"""What the made-up images of the simulator do: everything that a program can do to its orchestrator."""
+
+from __future__ import annotations
+
+from homeport.agent.drivers.fake import Behaviour
+
+IMAGES: dict[str, Behaviour] = {
+    "web": Behaviour(),
+    "slow": Behaviour(pull_seconds=6.0, create_seconds=0.8, start_seconds=0.4, stops=3.0),
+    "deaf": Behaviour(stops=None),  # ignores SIGTERM
+    "job": Behaviour(runs=8.0),
+    "long": Behaviour(runs=90.0, stops=1.0, stop_code=0),
+    "fails": Behaviour(runs=3.0, exit_code=7),
+    "flash": Behaviour(runs=0.0, exit_code=5),
+    "init": Behaviour(runs=1.5),
+    "oom": Behaviour(runs=4.0, ends="oom"),
+    "vanishes": Behaviour(runs=6.0, ends="lost"),
+    "missing": Behaviour(pull_error="pull access denied for missing, repository does not exist"),
+    "nouser": Behaviour(create_error="unable to find user nobody2: no matching entries in passwd file"),
+    "noentry": Behaviour(start_error='exec: "/no/such": no such file or directory'),
+}
+GOOD = ("web", "web", "web", "slow", "deaf", "long")  # those that run until they are stopped, or nearly
+SHORT = ("job", "flash", "init", "fails")
+
+
+def behaviour(reference: str) -> Behaviour:
+    return IMAGES[reference.partition(":")[0]]

@@ -1,0 +1,223 @@
+"""What happens in a simulated world, as data: drawn from a seed, played by ``world``, made shorter by ``shorten``.
+
+A step says what is done and to what, never by name of something that an earlier step made, so that any subset of the
+steps is a scenario too.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, Literal
+
+import msgspec
+
+from homeport.sim.images import GOOD, IMAGES, SHORT
+
+SECONDS = 600.0  # simulated, at the least, before everything is put right again
+
+Workload = Literal["define", "run", "stop", "describe", "list", "allow", "deny", "delete-cluster", "create-cluster"]
+Fault = Literal[
+    "kill-server",
+    "kill-agent",
+    "kill-both",
+    "restart-runtime",
+    "stop-runtime",
+    "reboot",
+    "disk-full",
+    "disk-unsure",
+    "node-disk-full",
+    "set-clock",
+    "cut",
+    "silence",
+    "reset",
+]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """At ``at`` seconds. ``node`` is a number (-1: the control plane's machine), ``pick`` chooses one of what there is
+    (0 ≤ pick < 1), ``seconds`` how long it lasts or how far a clock is set, ``touch`` and ``after`` at which of its
+    next effects a process is killed, ``more`` parameters of a call."""
+
+    at: float
+    do: Workload | Fault
+    node: int = 0
+    pick: float = 0.0
+    seconds: float = 0.0
+    touch: int = 0
+    after: bool = False
+    more: dict[str, Any] = {}
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """``cores`` and ``memory`` (MiB) of each node; ``loss`` as in ``Net``; ``retry_most`` as in AgentSettings;
+    ``public_pool`` a CIDR; ``prefix`` the length of the subnets'. ``an_hour``: it goes on until stopped tasks are
+    forgotten."""
+
+    seed: int
+    seconds: float
+    nodes: int
+    cores: int
+    memory: int
+    loss: float
+    retry_most: float
+    public_pool: str
+    prefix: int
+    an_hour: bool
+    steps: tuple[Step, ...]
+
+
+SIZES = (("256", "512"), ("256", "512"), ("512", "1024"), ("1024", "2048"))
+CLUSTERS = ("default", "demo")
+FAMILIES = 6
+GROUPS = 3
+
+_WORK: dict[Workload, float] = {
+    "define": 5,
+    "run": 32,
+    "stop": 24,
+    "describe": 18,
+    "list": 3,
+    "allow": 5,
+    "deny": 5,
+    "delete-cluster": 2,
+    "create-cluster": 2,
+}
+_FAULTS: dict[Fault, float] = {
+    "kill-server": 8,
+    "kill-agent": 8,
+    "kill-both": 3,
+    "restart-runtime": 2,
+    "stop-runtime": 2,
+    "reboot": 3,
+    "disk-full": 2,
+    "disk-unsure": 2,
+    "node-disk-full": 2,
+    "set-clock": 2,
+    "cut": 4,
+    "silence": 2,
+    "reset": 3,
+}
+
+
+def chance(seed: int, what: str) -> Random:
+    """Each part of a world has its own, so that leaving a step out changes no more than it must."""
+    return Random(f"{seed} {what}")  # noqa: S311 (nothing secret)
+
+
+def draw(seed: int) -> Scenario:
+    random = chance(seed, "scenario")
+    nodes = random.randint(1, 5)
+    calls, faults = random.randint(35, 70), random.choice((0, 6, 12, 18, 24))
+    work = [_work(random) for _ in range(calls)] + [_fault(random, nodes) for _ in range(faults)]
+    first = [_define(random, at=0.5 + family / 10, family=family) for family in range(FAMILIES)]
+    return Scenario(
+        seed=seed,
+        seconds=SECONDS,
+        nodes=nodes,
+        cores=random.choice((1, 2, 4)),
+        memory=random.choice((2048, 4096)),
+        loss=random.choice((0.0, 0.01, 0.05)),
+        retry_most=random.choice((1.0, 120.0)),
+        public_pool=random.choice(("198.18.0.0/28", "198.18.0.0/27")),
+        prefix=random.choice((27, 28)),
+        an_hour=random.random() < 0.05,
+        steps=tuple(sorted([*first, *work], key=lambda step: step.at)),
+    )
+
+
+def _work(random: Random) -> Step:
+    do = random.choices(list(_WORK), list(_WORK.values()))[0]
+    at = _moment(random)
+    match do:
+        case "define":
+            return _define(random, at, random.randrange(FAMILIES))
+        case "run":
+            return Step(at=at, do=do, more=_run(random))
+        case "allow" | "deny":
+            return Step(at=at, do=do, more=_rule(random))
+        case "delete-cluster" | "create-cluster":
+            return Step(at=at, do=do, more={"cluster": CLUSTERS[1]})
+        case _:
+            return Step(at=at, do=do, pick=random.random())
+
+
+def _fault(random: Random, nodes: int) -> Step:
+    do = random.choices(list(_FAULTS), list(_FAULTS.values()))[0]
+    step = Step(at=_moment(random), do=do, node=random.randrange(nodes))
+    touch, after = random.choice((0, 0, *range(1, 12))), random.random() < 0.5
+    match do:
+        case "kill-server" | "kill-agent" | "kill-both":
+            away = random.choice((0.2, 1.0, 1.0, 5.0, 40.0))
+            return msgspec.structs.replace(step, touch=touch, after=after, seconds=away)
+        case "reboot":
+            return msgspec.structs.replace(step, seconds=random.choice((5.0, 30.0, 90.0)))
+        case "silence":
+            return msgspec.structs.replace(step, seconds=random.choice((70.0, 130.0, 130.0, 700.0)))
+        case "set-clock":
+            jump = random.choice((-3600.0, -30.0, 5.0, 90.0, 4000.0))
+            return msgspec.structs.replace(step, node=random.randrange(-1, nodes), seconds=jump)
+        case "disk-unsure":
+            return msgspec.structs.replace(step, after=after)
+        case _:
+            return msgspec.structs.replace(step, seconds=random.choice((1.0, 6.0, 20.0, 45.0)))
+
+
+def _moment(random: Random) -> float:
+    """Things come in bursts: half of all happens within a few seconds of a full minute."""
+    if random.random() < 0.5:
+        return 60.0 * random.randrange(0, int(SECONDS // 60)) + 2.0 + random.expovariate(1.0)
+    return random.uniform(2.0, SECONDS - 10.0)
+
+
+def _define(random: Random, at: float, family: int) -> Step:
+    cpu, memory = random.choice(SIZES)
+    members = {"family": f"f{family}", "cpu": cpu, "memory": memory, "containerDefinitions": _containers(random)}
+    return Step(at=at, do="define", more=members)
+
+
+def _containers(random: Random) -> list[dict[str, Any]]:
+    app = _container("app", random.choice(GOOD), random)
+    match random.randrange(10):
+        case 0 | 1 | 2:
+            return [app]
+        case 3:
+            return [_container("app", random.choice(list(IMAGES)), random)]
+        case 4:
+            return [app, _container("side", random.choice(SHORT), random, essential=False)]
+        case 5:
+            return [app, _container("log", random.choice(list(IMAGES)), random, essential=random.random() < 0.5)]
+        case 6 | 7:
+            init = _container("init", random.choice(SHORT), random, essential=False)
+            return [{**app, "dependsOn": [_needs("init", random.choice(("COMPLETE", "SUCCESS")))]}, init]
+        case _:
+            proxy = {**_container("proxy", "web", random), "dependsOn": [_needs("db", "START")]}
+            app = {**app, "dependsOn": [_needs("proxy", "START"), _needs("init", "COMPLETE")]}
+            init = _container("init", "init", random, essential=False)
+            return [app, proxy, _container("db", random.choice(GOOD), random), init]
+
+
+def _needs(name: str, condition: str) -> dict[str, str]:
+    return {"containerName": name, "condition": condition}
+
+
+def _container(name: str, image: str, random: Random, *, essential: bool = True) -> dict[str, Any]:
+    timeout = random.choice((None, 2, 10))
+    made = {"name": name, "image": f"{image}:1", "essential": essential}
+    return {**made, "stopTimeout": timeout} if timeout is not None else made
+
+
+def _run(random: Random) -> dict[str, Any]:
+    return {
+        "cluster": random.choice(CLUSTERS),
+        "family": random.randrange(FAMILIES),
+        "count": random.choice((1, 1, 1, 2, 3, 5, 10)),
+        "public": random.random() < 0.6,
+        "groups": sorted(random.sample(range(GROUPS), random.randint(0, 2))),
+        "token": f"{random.getrandbits(64):016x}",
+    }
+
+
+def _rule(random: Random) -> dict[str, Any]:
+    """A rule of one of the groups, with a range or another group as its peer."""
+    peer = random.choice((None, *range(GROUPS)))
+    return {"group": random.randrange(GROUPS), "port": random.choice((80, 443, 8080)), "peer": peer}

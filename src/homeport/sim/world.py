@@ -1,0 +1,287 @@
+"""One simulated world: a control plane, its nodes, a network, somebody who uses it, and what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import msgspec
+
+from homeport.agent.config import AgentSettings, Host
+from homeport.services.ec2.model import HOLDS, INTERFACES, POOL
+from homeport.services.ecs.model.task import STOPPED_TASK_SECONDS, TaskStatus
+from homeport.sim import invariants
+from homeport.sim.audit import Auditor, Violation
+from homeport.sim.client import Client
+from homeport.sim.control import Server
+from homeport.sim.loop import SimLoop, run
+from homeport.sim.machine import Fabric, Machine
+from homeport.sim.net import Net
+from homeport.sim.process import task_factory
+from homeport.sim.scenario import Scenario, Step, chance
+from homeport.store.memory import Fault
+
+REST_SECONDS = 900.0  # in which a world that is left alone must come to rest; nodes retry for minutes
+LOOK_SECONDS = 2.0  # between two looks whether it has
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """``seconds`` simulated; ``digest`` of all that happened; ``story``: that, line by line, where it was asked for."""
+
+    seed: int
+    seconds: float
+    commits: int
+    tasks: int
+    digest: str
+    violation: Violation | None
+    story: tuple[str, ...] = ()
+
+
+def play(scenario: Scenario, *, tell: bool = False) -> Outcome:
+    """Plays a scenario to its end or to the first violation of an invariant."""
+    loop = SimLoop()
+    loop.set_task_factory(task_factory)
+    world = World(loop, scenario, tell=tell)
+    with _errors_told(world.auditor):
+        run(world.main(), loop)
+    auditor = world.auditor
+    return Outcome(
+        seed=scenario.seed,
+        seconds=world.seconds,
+        commits=auditor.commits,
+        tasks=sum(1 for arn in auditor.acknowledged) or len(auditor.tasks),
+        digest=auditor.digest,
+        violation=auditor.violation,
+        story=tuple(auditor.story),
+    )
+
+
+class World:
+    def __init__(self, loop: SimLoop, scenario: Scenario, *, tell: bool) -> None:
+        self._loop, self._scenario = loop, scenario
+        self._over = asyncio.Event()
+        self.seconds = 0.0
+        self.auditor = Auditor(loop.time, self._over.set, tell=tell)
+        self._net = Net(loop, self._random("network"), loss=0.0)
+        self._fabric = self.auditor.fabric = Fabric(self.auditor)
+        self._server = Server(
+            loop, self._net, self._random("server"), scenario.public_pool, scenario.prefix, self.auditor
+        )
+        self._client = Client(self._net, self._server, self.auditor)
+        self._machines = [self._machine(number) for number in range(scenario.nodes)]
+        self.auditor.machines = {machine.name: machine for machine in self._machines}
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def _random(self, what: str) -> Random:
+        return chance(self._scenario.seed, what)
+
+    def _machine(self, number: int) -> Machine:
+        name = f"node{number}"
+        settings = AgentSettings(
+            state="/nowhere",
+            instance=f"{number:08x}",
+            endpoint="http://control-plane",
+            access_key="",
+            secret_key="",
+            fargate=True,
+            retry_most=self._scenario.retry_most,
+        )
+        host = Host(
+            cores=self._scenario.cores,
+            memory=self._scenario.memory,
+            architecture="x86_64",
+            boot_id="",
+            agent_version="1",
+        )
+        return Machine(
+            name, self._loop, self._random(name), self._net, self._server, self._fabric, self.auditor, settings, host
+        )
+
+    # --- its course -------------------------------------------------------------------------------------------------
+
+    async def main(self) -> None:
+        story, over = asyncio.ensure_future(self._story()), asyncio.ensure_future(self._over.wait())
+        await asyncio.wait((story, over), return_when=asyncio.FIRST_COMPLETED)
+        self.seconds = self._loop.time()
+        if self.auditor.violation is None:
+            story.result()
+
+    async def _story(self) -> None:
+        self._server.start()
+        for machine in self._machines:
+            machine.start_agent()
+        await asyncio.sleep(0.1)
+        await self._client.prepare()
+        self._net.loss = self._scenario.loss
+        for step in self._scenario.steps:
+            await self._until(step.at)
+            self._do(step)
+        await self._until(self._scenario.seconds)
+        await self._put_right()
+        await self._rest(self._unsettled)
+        await self._client.stop_everything()
+        await self._rest(self._left)
+        if self._scenario.an_hour:
+            await asyncio.sleep(STOPPED_TASK_SECONDS + 3700.0)
+            self._judge(invariants.nothing_is_left, invariants.nothing_is_left("tasks", self.auditor.tasks))
+
+    async def _until(self, at: float) -> None:
+        await asyncio.sleep(max(0.0, at - self._loop.time()))
+
+    async def _put_right(self) -> None:
+        """No more faults; what is down comes back."""
+        self._net.loss = 0.0
+        self._server.calm()
+        for machine in self._machines:
+            machine.calm()
+        await self._until(self._net.cut_until())
+        while self._calls:
+            await asyncio.wait(self._calls)
+
+    async def _rest(self, wrong: Any) -> None:
+        """Waits until nothing is wrong any more."""
+        deadline = self._loop.time() + REST_SECONDS
+        while (found := wrong()) is not None:
+            if self._loop.time() >= deadline:
+                self._judge(*found)
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def _do(self, step: Step) -> None:
+        self.auditor.happened(f"step: {describe(step)}")
+        machine = self._machines[step.node % len(self._machines)]
+        until = self._loop.time() + step.seconds
+        match step.do:
+            case "kill-server":
+                self._server.kill(step.seconds, step.touch, step.after)
+            case "kill-agent":
+                machine.kill_agent(step.seconds, step.touch, step.after)
+            case "kill-both":
+                self._server.kill(step.seconds, step.touch, step.after)
+                machine.kill_agent(step.seconds, step.touch, not step.after)
+            case "restart-runtime":
+                machine.runtime.restart()
+            case "stop-runtime":
+                machine.runtime_stopped_until = until
+                self._loop.call_at(until, machine.runtime.restart)
+            case "reboot":
+                machine.reboot(step.seconds)
+            case "disk-full":
+                self._server.disk_full_until = until
+            case "disk-unsure":
+                self._server.next_append = Fault("kept" if step.after else "lost", 0.002)
+            case "node-disk-full":
+                machine.disk_full_until = until
+            case "set-clock":
+                (machine if step.node >= 0 else self._server).clock.epoch += step.seconds
+            case "cut" | "silence":
+                self._net.cut(machine.name, step.seconds)
+            case "reset":
+                self._net.reset(machine.name)
+            case _:
+                call = asyncio.create_task(self._client.do(step))
+                self._calls.add(call)
+                call.add_done_callback(self._calls.discard)
+
+    # --- at rest ----------------------------------------------------------------------------------------------------
+
+    def _judge(self, invariant: Any, found: str | None) -> None:
+        if found is not None:
+            self.auditor.fail(invariants.name_of(invariant), found)
+
+    def _unsettled(self) -> tuple[Any, str] | None:
+        """What is wrong, as long as it is: (invariant, text)."""
+        if self._server.plane is None:
+            return invariants.everything_comes_to_rest, "there is no control plane"
+        running = self.auditor.running()
+        by_arn = {task.instance: task for task in self.auditor.tasks.values()}
+        places = {arn: self._node_of(arn) for arn in by_arn if arn}
+        for task in self.auditor.tasks.values():
+            on_its_node = places[task.instance].runtime.running() if task.instance else []
+            found = invariants.everything_comes_to_rest(task, running, on_its_node)
+            if found is not None:
+                return invariants.everything_comes_to_rest, found
+        for task in self.auditor.tasks.values():
+            if task.last_status == TaskStatus.STOPPED and not task.lost:
+                found = invariants.every_end_is_told(task, self.auditor.ends(task))
+                if found is not None:
+                    return invariants.every_end_is_told, found
+        live = {t.id for t in self.auditor.tasks.values() if t.last_status < TaskStatus.STOPPED}
+        containers = {id for m in self._machines for id in m.runtime.containers}
+        return self._first_left(
+            ("containers", [id for id in containers if id.rpartition("-")[0] not in live]),
+            ("interfaces on nodes", {id for tasks in self._fabric.interfaces.values() for id in tasks} - live),
+        )
+
+    def _left(self) -> tuple[Any, str] | None:
+        unsettled = self._unsettled()
+        if unsettled is not None:
+            return unsettled
+        assert self._server.plane is not None
+        view = self._server.plane.store.view()
+        return self._first_left(
+            ("tasks that run", [t.id for t in self.auditor.tasks.values() if t.last_status < TaskStatus.STOPPED]),
+            ("interfaces", [i.id for _, i in view.each(INTERFACES)]),
+            ("held addresses", [h.id for h in view.all(HOLDS, POOL)]),
+            ("rooms that are taken", [r.arn for r in self.auditor.rooms.values() if r.cpu_used or r.memory_used]),
+            ("containers", [id for m in self._machines for id in m.runtime.containers]),
+            ("folders", [id for m in self._machines for id in m.runtime.task_folders]),
+        )
+
+    @staticmethod
+    def _first_left(*what: tuple[str, Any]) -> tuple[Any, str] | None:
+        for name, left in what:
+            found = invariants.nothing_is_left(name, left)
+            if found is not None:
+                return invariants.nothing_is_left, found
+        return None
+
+    def _node_of(self, arn: str) -> Machine:
+        """By what each node knows itself as."""
+        return next(machine for machine in self._machines if machine.records.instance().arn == arn)
+
+
+def describe(step: Step) -> str:
+    words = {k: v for k, v in msgspec.to_builtins(step).items() if k not in ("at", "do", "more")}
+    rest = " ".join(f"{k}={v}" for k, v in {**words, **step.more}.items() if k != "containerDefinitions")
+    if step.do == "define":
+        rest += " " + ", ".join(
+            f"{c['name']}={c['image'].partition(':')[0]}"
+            + ("" if c["essential"] else " (not essential)")
+            + "".join(f" after {d['containerName']} {d['condition']}" for d in c.get("dependsOn", ()))
+            for c in step.more["containerDefinitions"]
+        )
+    return f"{step.do} {rest}".rstrip()
+
+
+class _Errors(logging.Handler):
+    """Code that catches what it didn't expect and logs it has failed nevertheless."""
+
+    def __init__(self, auditor: Auditor) -> None:
+        super().__init__(logging.ERROR)
+        self._auditor = auditor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self._auditor.fail("nothing fails unexpectedly", f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+
+@contextmanager
+def _errors_told(auditor: Auditor) -> Iterator[None]:
+    log, handler = logging.getLogger("homeport"), _Errors(auditor)
+    before = (log.level, log.propagate)
+    log.addHandler(handler)
+    log.setLevel(logging.ERROR)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]
