@@ -12,7 +12,11 @@ from typing import Any
 
 from homeport.agent.drivers import ContainerPlan, Image, Observed
 from homeport.agent.drivers.containerd import ContainerdDriver, Instance, instance, logs, stop_containerd
+from homeport.agent.drivers.containerd import client as c
+from homeport.agent.drivers.containerd import containerd_pb2 as pb
 from homeport.agent.drivers.containerd.cgroups import Cgroups
+from homeport.agent.drivers.containerd.client import Client
+from homeport.agent.drivers.containerd.unpack import SNAPSHOTTER
 from homeport.agentapi import ContainerSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,6 +147,16 @@ async def clean(of: Instance, driver: ContainerdDriver) -> None:
         await driver.remove_task(task_id)
     assert await driver.list() == []
     await driver.close()
+    assert await snapshots_in_use(of) == []
+
+
+async def snapshots_in_use(of: Instance) -> list[str]:
+    """Names of snapshots that are not an image's layer."""
+    client = Client(str(of.socket), of.name)
+    request = pb.ListSnapshotsRequest(snapshotter=SNAPSHOTTER, filters=["kind==active", "kind==view"])
+    names = [info.name async for page in client.stream(c.LIST_SNAPSHOTS, request) for info in page.info]
+    await client.close()
+    return names
 
 
 def left_behind(of: Instance) -> list[str]:

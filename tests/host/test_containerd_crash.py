@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from containerd_bed import PATIENCE, Bed, with_bed
+from containerd_bed import PATIENCE, Bed, snapshots_in_use, with_bed
 
 from homeport.agent.drivers.containerd import ContainerdDriver, daemon, instance, stop_containerd
 from homeport.agent.drivers.containerd import client as c
@@ -102,6 +102,9 @@ def test_exit_while_the_agent_is_away(tmp_path: Path) -> None:
         bed.driver = ContainerdDriver(bed.instance)
         await bed.driver.open()
         (found,) = await bed.driver.list()
+        async with asyncio.timeout(PATIENCE):
+            while found.state == "running":
+                (found,) = await bed.driver.list()
         assert (found.id, found.state, found.exit_code) == (plan.id, "stopped", 9)
         assert found.started_at == observed.started_at
         assert found.labels["homeport.task"] == plan.task_id
@@ -150,16 +153,39 @@ def test_what_a_crash_left_half_made_is_removed(tmp_path: Path) -> None:
         bed.driver = ContainerdDriver(bed.instance)
         await bed.driver.open()
         assert [(found.id, found.state) for found in await bed.driver.list()] == [(whole.id, "created")]
-        names = [
-            info.name
-            async for page in client.stream(
-                c.LIST_SNAPSHOTS, pb.ListSnapshotsRequest(snapshotter=SNAPSHOTTER, filters=["kind==active"])
-            )
-            for info in page.info
-        ]
-        assert names == [whole.id]
+        assert await snapshots_in_use(bed.instance) == [whole.id]
         assert await bed.driver.observe("half") is None
         await client.close()
+
+    with_bed(tmp_path, scenario)
+
+
+def test_containers_outlive_an_orderly_stop_of_containerd(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        stays = await bed.start("echo ready; while ! [ -e /go ]; do sleep 0.02; done; exit 8")
+        ends = await bed.start("while ! [ -e /go ]; do sleep 0.02; done; exit 9")
+        await bed.wrote(stays, "ready")
+        pids = {observed.id: observed.pid for observed in await bed.driver.list()}
+        await bed.driver.close()
+        stop_containerd(bed.instance)
+        assert daemon.running_pid(bed.instance) is None
+        go(pids[ends.id])
+        gone(pids[ends.id])
+        bed.driver = ContainerdDriver(bed.instance)
+        await bed.driver.open()
+        async with asyncio.timeout(PATIENCE):
+            while (now := await bed.driver.observe(ends.id)) and now.state == "running":
+                pass
+        found = {observed.id: observed for observed in await bed.driver.list()}
+        assert (found[stays.id].state, found[stays.id].pid) == ("running", pids[stays.id])
+        assert (found[ends.id].state, found[ends.id].exit_code) == ("stopped", 9)
+        go(pids[stays.id])
+        gone(pids[stays.id])
+        async with asyncio.timeout(PATIENCE):  # the shim hears of the end a moment after us
+            while (observed := await bed.driver.observe(stays.id)) and observed.state == "running":
+                pass
+        assert observed is not None
+        assert observed.exit_code == 8
 
     with_bed(tmp_path, scenario)
 
