@@ -35,7 +35,6 @@ class Method(Generic[Q, R]):
 VERSION = Method("version.v1.Version/Version", Empty, pb.VersionResponse)
 
 CREATE_NAMESPACE = Method("namespaces.v1.Namespaces/Create", pb.CreateNamespaceRequest, Empty)
-DELETE_NAMESPACE = Method("namespaces.v1.Namespaces/Delete", pb.DeleteNamespaceRequest, Empty)
 
 CREATE_LEASE = Method("leases.v1.Leases/Create", pb.CreateLeaseRequest, Empty)
 DELETE_LEASE = Method("leases.v1.Leases/Delete", pb.DeleteLeaseRequest, Empty)
@@ -46,7 +45,6 @@ UPDATE_CONTENT = Method("content.v1.Content/Update", pb.UpdateContentRequest, pb
 LIST_CONTENT = Method("content.v1.Content/List", pb.ListContentRequest, pb.ListContentResponse)
 READ_CONTENT = Method("content.v1.Content/Read", pb.ReadContentRequest, pb.ReadContentResponse)
 WRITE_CONTENT = Method("content.v1.Content/Write", pb.WriteContentRequest, pb.WriteContentResponse)
-ABORT_CONTENT = Method("content.v1.Content/Abort", pb.AbortRequest, Empty)
 
 GET_IMAGE = Method("images.v1.Images/Get", pb.GetImageRequest, pb.GetImageResponse)
 LIST_IMAGES = Method("images.v1.Images/List", pb.ListImagesRequest, pb.ListImagesResponse)
@@ -58,7 +56,6 @@ APPLY = Method("diff.v1.Diff/Apply", pb.ApplyRequest, pb.ApplyResponse)
 
 PREPARE_SNAPSHOT = Method("snapshots.v1.Snapshots/Prepare", pb.PrepareSnapshotRequest, pb.MountsResponse)
 VIEW_SNAPSHOT = Method("snapshots.v1.Snapshots/View", pb.PrepareSnapshotRequest, pb.MountsResponse)
-SNAPSHOT_MOUNTS = Method("snapshots.v1.Snapshots/Mounts", pb.SnapshotKey, pb.MountsResponse)
 COMMIT_SNAPSHOT = Method("snapshots.v1.Snapshots/Commit", pb.CommitSnapshotRequest, Empty)
 REMOVE_SNAPSHOT = Method("snapshots.v1.Snapshots/Remove", pb.SnapshotKey, Empty)
 STAT_SNAPSHOT = Method("snapshots.v1.Snapshots/Stat", pb.SnapshotKey, pb.StatSnapshotResponse)

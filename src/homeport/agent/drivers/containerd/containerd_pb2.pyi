@@ -101,12 +101,6 @@ class CreateNamespaceRequest(_message.Message):
     namespace: Namespace
     def __init__(self, namespace: _Optional[_Union[Namespace, _Mapping]] = ...) -> None: ...
 
-class DeleteNamespaceRequest(_message.Message):
-    __slots__ = ("name",)
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
-
 class CreateLeaseRequest(_message.Message):
     __slots__ = ("id", "labels")
     class LabelsEntry(_message.Message):
@@ -249,12 +243,6 @@ class WriteContentResponse(_message.Message):
     total: int
     digest: str
     def __init__(self, action: _Optional[_Union[WriteAction, str]] = ..., offset: _Optional[int] = ..., total: _Optional[int] = ..., digest: _Optional[str] = ...) -> None: ...
-
-class AbortRequest(_message.Message):
-    __slots__ = ("ref",)
-    REF_FIELD_NUMBER: _ClassVar[int]
-    ref: str
-    def __init__(self, ref: _Optional[str] = ...) -> None: ...
 
 class ImageRecord(_message.Message):
     __slots__ = ("name", "labels", "target", "created_at", "updated_at")

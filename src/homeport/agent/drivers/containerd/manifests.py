@@ -14,7 +14,6 @@ import msgspec
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -207,8 +206,3 @@ def manifest_labels(manifest: Manifest) -> dict[str, str]:
 
 def index_labels(index: Index) -> dict[str, str]:
     return {f"{REF_MANIFEST}{i}": m.digest for i, m in enumerate(index.manifests)}
-
-
-def foreign(layer: Descriptor) -> bool:
-    """Layers that may not be distributed by registries (Windows base layers): never on Linux, so never fetched."""
-    return ".foreign." in layer.media_type or ".nondistributable." in layer.media_type

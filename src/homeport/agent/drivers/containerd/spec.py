@@ -203,8 +203,3 @@ def _directory(path: str) -> str:
     if not path.startswith("/"):
         raise BadContainer(f"the working directory '{path}' is invalid, it needs to be an absolute path")
     return path
-
-
-def stop_signal(image: RunConfig) -> str:
-    """The signal that asks the image's program to end, as the image names it."""
-    return image.stop_signal or "SIGTERM"
