@@ -23,7 +23,7 @@ Row = tuple[str, str, str, bool]
 
 
 def single(cloud: Cloud, n: int) -> tuple[float, float, float]:
-    """Medians in ms: RunTask → alive, the RunTask call, docker run -d → alive; in turns, so that both see one machine."""
+    """Medians in ms of RunTask → alive, the RunTask call, docker run -d → alive; in turns, on one machine."""
     ours, calls, theirs = [], [], []
     for i in track(range(n + 2), "one task at a time", transient=True):
         began = time.time()
