@@ -82,7 +82,7 @@ class TaskRunner:
         self._busy: dict[str, Action] = {}
         self._calls: dict[str, asyncio.Task[None]] = {}
         self._retry: dict[str, Retry] = {}
-        self._look: set[str] = set()
+        self._look: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._durable: list[tuple[TaskGoal, asyncio.Future[None]]] = []
         self._names = {runtime_id(self.goal, name): name for name in self.facts.containers}
@@ -97,7 +97,7 @@ class TaskRunner:
 
     def look(self, id: str | None = None) -> None:
         """Something changed in the runtime: of the container with this runtime id, or anything."""
-        self._look |= {self._names[id]} if id in self._names else self.facts.containers.keys()
+        self._look |= dict.fromkeys((self._names[id],) if id in self._names else self.facts.containers)
         self._wake.set()
 
     def kick(self) -> None:
@@ -160,7 +160,7 @@ class TaskRunner:
     async def _observe(self) -> None:
         """Looks at the containers of which something changed."""
         while self._look:
-            name = self._look.pop()
+            name, _ = self._look.popitem()
             container = self.facts.containers.get(name)
             if container is None or not container.present or container.over:
                 continue
