@@ -38,6 +38,7 @@ class Auditor:
         self._tell, self._history = tell, hashlib.blake2b(digest_size=16)
         self.violation: Violation | None = None
         self.story: list[str] = []  # only where ``tell``
+        self.over = False  # from here on everything is only being taken down
         self.commits = 0
         self.machines: dict[str, Machine] = {}
         self.fabric: Fabric | None = None
@@ -55,6 +56,8 @@ class Auditor:
     # --- what it is told --------------------------------------------------------------------------------------------
 
     def happened(self, what: str) -> None:
+        if self.over:
+            return
         self._history.update(f"{self._time():.6f} {what}\n".encode())
         if self._tell:
             self._line(what)
@@ -151,7 +154,7 @@ class Auditor:
     # --- judging ----------------------------------------------------------------------------------------------------
 
     def fail(self, invariant: str, text: str, task: str = "") -> None:
-        if self.violation is None:
+        if self.violation is None and not self.over:
             self.violation = Violation(invariant, text, self._time(), task)
             self.happened(f"VIOLATED: {invariant}: {text}")
             self._found()

@@ -14,6 +14,7 @@ ATTEMPTS = 8
 PAUSE = 0.5  # seconds before the first repetition; each next one waits twice as long, at most 8 s
 NAME = "client"  # as the network knows it
 _SEE = {  # errors that a correct caller may get in these scenarios
+    "ClientException",  # a task definition whose registration is still being repeated
     "ClusterNotFoundException",
     "ClusterContainsTasksException",
     "InvalidParameterException",

@@ -144,13 +144,20 @@ def no_address_is_reused_before_it_is_free(new: NetworkInterface, nodes: Iterabl
     for node in nodes:
         if node.heard > hold:
             continue
-        for group in node.groups.values():
+        for group in _let_through(node):
             if new.private_address in group.members:
-                return f"{node.name} still enforces {group.group_id} with {new.private_address} of an earlier interface"
+                return f"{node.name} still takes {new.private_address} for a member of {group.group_id}"
         for task, held in node.interfaces.items():
             if held.private_address == new.private_address or (held.public_address or "-") == new.public_address:
                 return f"{node.name} still has the addresses of {new.id} for the task {task}"
     return None
+
+
+def _let_through(node: Node) -> list[Group]:
+    """The groups whose members reach an interface of the node, or are reached by one."""
+    own = {id for interface in node.interfaces.values() for id in interface.groups}
+    rules = [r for id in own if id in node.groups for r in (*node.groups[id].ingress, *node.groups[id].egress)]
+    return [node.groups[id] for id in {id for rule in rules for id in rule.groups} if id in node.groups]
 
 
 # --- at machines ----------------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ class World:
     async def main(self) -> None:
         story, over = asyncio.ensure_future(self._story()), asyncio.ensure_future(self._over.wait())
         await asyncio.wait((story, over), return_when=asyncio.FIRST_COMPLETED)
-        self.seconds = self._loop.time()
+        self.seconds, self.auditor.over = self._loop.time(), True
         if self.auditor.violation is None:
             story.result()
 
