@@ -139,6 +139,27 @@ def test_an_essential_end_stops_the_others_and_a_non_essential_one_does_not() ->
     assert w.control.containers["side"]["exitCode"] == 143
 
 
+@pytest.mark.parametrize("side", [Behaviour(create_error="no such user"), Behaviour(pull_error="denied")])
+def test_a_task_runs_without_a_non_essential_container_that_failed_to_start(side: Behaviour) -> None:
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web"), container("side", essential=False)))
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        assert w.control.containers["side"]["status"] == "STOPPED"
+        assert w.control.containers["web"]["status"] == "RUNNING"
+
+    World(side=side).run(story)
+
+
+def test_a_task_whose_essential_container_failed_to_start_was_never_running() -> None:
+    async def story(w: World) -> None:
+        await run_to_the_end(w, payload(container("web"), container("side", essential=False)))
+
+    w = World(web=Behaviour(create_error="no such user"))
+    w.run(story)
+    assert "RUNNING" not in [r["status"] for r in w.control.reports]
+
+
 def test_a_task_of_which_all_ended_stops() -> None:
     w = World(a=Behaviour(runs=1.0), b=Behaviour(runs=2.0, exit_code=9))
     w.run(lambda w: run_to_the_end(w, payload(container("a", essential=False), container("b", essential=False))))
