@@ -96,7 +96,10 @@ def _next(known: str, target: str, through_running: bool) -> str | None:
 
 
 def _task_status(goal: TaskGoal, seen: TaskSeen, known: Acknowledged, now: tuple[ContainerReport, ...]) -> str:
-    all_started = bool(seen.facts.containers) and all(c.started for c in seen.facts.containers.values())
+    facts = seen.facts.containers
+    all_started = bool(facts) and all(  # one that isn't essential may have failed to
+        facts[spec.name].started or (facts[spec.name].over and not spec.essential) for spec in goal.spec.containers
+    )
     stopped = ended(goal, seen) and network_gone(goal, seen)
     target = (
         "STOPPED" if stopped and all(c.status == "STOPPED" for c in now) else "RUNNING" if all_started else "PENDING"
