@@ -41,6 +41,9 @@ class SimLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._virtual = _NoWait()
         super().__init__(self._virtual)
+        # asyncio adds this to the time before it compares timers. The default, a nanosecond, is lost in rounding after
+        # a hundred days, and a timer would never be due.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._virtual.now
