@@ -1,8 +1,8 @@
 """The agent protocol: the one thing that control plane and agent share. Pure.
 
 Framing, message names and members are Amazon's (ACS: ``{"type": NAME, "message": {...}}`` text frames); an instance
-that registers with the attribute ``homeport.spec`` gets tasks as a typed ``spec`` of our own, and messages of our own whose
-names start with ``Homeport``. Unknown types and unknown members are ignored by both sides.
+that registers with the attribute ``homeport.spec`` gets tasks as a typed ``spec`` of our own, and messages of our own
+whose names start with ``Homeport``. Unknown types and unknown members are ignored by both sides.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Image(msgspec.Struct, frozen=True):
 
 
 class ContainerPlan(msgspec.Struct, frozen=True):
-    """All that ``create`` needs. ``id``: the runtime's id of the container, unique on the node, without double dashes."""
+    """All that ``create`` needs. ``id``: the runtime's id of the container, unique on a node, no double dashes."""
 
     id: str
     task_id: str  # 32 hex; names the task's cgroup and folder

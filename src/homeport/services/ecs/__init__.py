@@ -3,6 +3,7 @@
 from homeport.services.ecs import status
 from homeport.services.ecs.agentgw import Gateway
 from homeport.services.ecs.api import SERVICE
+from homeport.services.ecs.forget import forget_all
 from homeport.services.ecs.locate import locate
 from homeport.services.ecs.loops import TaskLoop
 from homeport.services.ecs.model.cluster import CLUSTERS
@@ -20,6 +21,7 @@ __all__ = [
     "TASKS",
     "Gateway",
     "TaskLoop",
+    "forget_all",
     "locate",
     "status",
     "stop_all",
