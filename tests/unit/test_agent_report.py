@@ -100,8 +100,17 @@ def test_a_task_is_stopped_only_without_process_and_address() -> None:
 
 
 def test_a_failed_start_is_told_when_no_process_is_left_of_it() -> None:
-    assert brief(reports(goal(), RUNNING, HALF_STARTED)) == [("PENDING", {"web": "RUNNING"})]
-    assert brief(reports(goal(), RUNNING, FAILED)) == [("PENDING", {"web": "RUNNING", "side": "STOPPED"})]
+    assert brief(reports(goal(), RUNNING, HALF_STARTED)) == [("RUNNING", {"web": "RUNNING"})]
+    assert brief(reports(goal(), RUNNING, FAILED)) == [("RUNNING", {"web": "RUNNING", "side": "STOPPED"})]
+    assert brief(reports(goal(), HALF_STARTED, RUNNING)) == [("PENDING", {"side": "RUNNING"})]
+
+
+def test_a_task_of_which_nothing_ran_was_never_running() -> None:
+    spec = TaskSpec(
+        "f", 1, "r", "z", containers=(container("web", essential=False), container("side", essential=False))
+    )
+    of = TaskGoal(arn=TASK, cluster=CLUSTER, task_id=TASK_ID, spec=spec)
+    assert brief(reports(of, FAILED, FAILED)) == [("STOPPED", {"web": "STOPPED", "side": "STOPPED"})]
 
 
 def test_what_a_report_says() -> None:

@@ -97,7 +97,7 @@ def _next(known: str, target: str, through_running: bool) -> str | None:
 
 def _task_status(goal: TaskGoal, seen: TaskSeen, known: Acknowledged, now: tuple[ContainerReport, ...]) -> str:
     facts = seen.facts.containers
-    all_started = bool(facts) and all(  # one that isn't essential may have failed to
+    all_started = any(c.started for c in facts.values()) and all(  # one that isn't essential may have failed to
         facts[spec.name].started or (facts[spec.name].over and not spec.essential) for spec in goal.spec.containers
     )
     stopped = ended(goal, seen) and network_gone(goal, seen)
