@@ -94,6 +94,7 @@ def _record(launch: Launch, ids: Ids, now: float) -> Task:
     return Task(
         id=ids.new("hex"),
         cluster_arn=launch.cluster.arn,
+        cluster_generation=launch.cluster.generation,
         definition_arn=launch.definition.arn,
         launch_type=launch.launch_type,
         group=launch.group,

@@ -28,7 +28,7 @@ def find(view: View, scope: tuple[str, str], cluster: Cluster, text: str) -> Tas
 
 def belongs(task: Task, cluster: Cluster) -> bool:
     """Whether it runs in this cluster, and not in a deleted one of the same name."""
-    return task.cluster_arn == cluster.arn and task.created_at >= cluster.created_at
+    return (task.cluster_arn, task.cluster_generation) == (cluster.arn, cluster.generation)
 
 
 def arn_of(cluster: Cluster, text: str) -> str:

@@ -91,6 +91,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     memory: int
     created_at: float
     containers: tuple[Container, ...]
+    cluster_generation: int = 1  # of several clusters that had this ARN
     attachments: tuple[Attachment, ...] = ()
     last_status: TaskStatus = TaskStatus.PROVISIONING
     desired_status: DesiredStatus = "RUNNING"
