@@ -169,8 +169,15 @@ def run(settings: Settings, handed: Secrets) -> int:
     failed = False
     try:
         uvloop.run(serve_all(settings, handed))
-    except* (OSError, UnusableFile, Fenced, OutcomeUnknown) as errors:
+    except* (OSError, UnusableFile, Fenced, OutcomeUnknown, StoreClosed, keys.BadMasterKey, keys.BadSeal) as errors:
         failed = True
-        for error in errors.exceptions:
+        for error in _leaves(errors):
             log.critical("the control plane ends: %s", error)
     return int(failed)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

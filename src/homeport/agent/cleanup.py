@@ -7,18 +7,26 @@ import contextlib
 from pathlib import Path
 
 from homeport.agent.drivers import DriverError
-from homeport.agent.drivers.containerd import ContainerdDriver, Instance, instance, stop_containerd
+from homeport.agent.drivers.containerd import ContainerdDriver, Instance, instance, leftovers, stop_containerd
 from homeport.agent.network.apply import destroy_all
 
 
 def everything(name: str, state: str, containerd: str | None) -> None:
     """Containers, their snapshots and cgroups, namespaces, links, routes, rules, the own containerd. Images, logs and
-    the state stay. May be repeated, and after a kill at any point. ``name``: the instance's 8 hex characters."""
+    the state stay. May be repeated, and after a kill at any point. ``name``: the instance's 8 hex characters. Raises
+    DriverError where an external containerd doesn't answer, NetworkError."""
     of = instance(state, containerd)
+    unanswered = None
     if of.run.exists() or of.external:
-        asyncio.run(_remove_containers(of))
+        try:
+            asyncio.run(_remove_containers(of))
+        except DriverError as error:
+            unanswered = error if of.external else None
+            leftovers.clear_all(of)  # where containerd doesn't start any more, its containers end all the same
     destroy_all(name, Path(state, "agent"))
     stop_containerd(of)
+    if unanswered:
+        raise unanswered
 
 
 async def _remove_containers(of: Instance) -> None:

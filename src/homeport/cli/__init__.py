@@ -61,4 +61,7 @@ def main() -> NoReturn:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:  # a disk that is full or read-only, a folder that is a file …: the system's own words
+        complain(str(error))
+        sys.exit(1)
     sys.exit(0)

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -47,8 +48,13 @@ def ask(settings: Settings, path: str, *, method: str = "GET", timeout: float = 
     return answer
 
 
-def await_ready(settings: Settings, alive: Any, seconds: float = 60) -> dict[str, Any]:
+class NotReady(CommandError):
+    """Nothing that answers came up."""
+
+
+def await_ready(settings: Settings, alive: Callable[[], bool], seconds: float = 60) -> dict[str, Any]:
     """Waits until the API answers and this machine's node is connected. ``alive()`` says whether it's worth waiting.
+    Raises NotReady.
 
     Polls the socket each 20 ms: there is no event before the socket exists.
     """
@@ -61,6 +67,6 @@ def await_ready(settings: Settings, alive: Any, seconds: float = 60) -> dict[str
         except CommandError:
             pass
         if not alive():
-            raise CommandError(f"Homeport ended while it started. Its last words are in {settings.path('logs')}.")
+            raise NotReady("it ended while it started")
         time.sleep(0.02)
-    raise CommandError(f"Homeport wasn't ready within {seconds:.0f} s. See {settings.path('logs')}.")
+    raise NotReady(f"it wasn't ready within {seconds:.0f} s")

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from homeport import config
-from homeport.cli import CommandError, control, supervisor
+from homeport.cli import CommandError, control, last_words, supervisor
 from homeport.cli.terminal import console
 from homeport.config import ConfigError, Secrets, Settings
 
@@ -46,6 +47,11 @@ def up(
     ] = None,
 ) -> None:
     """Start Homeport: the control plane and one Fargate node on this machine."""
+    if bool(access_key) != bool(secret_key):
+        raise CommandError("--access-key and --secret-key go together.")
+    if running := _running(state):
+        print(f"Homeport is already running on {running.endpoint}. Changed settings need: homeport down, then up.")
+        return
     settings = _settings(
         state,
         port=port,
@@ -56,20 +62,19 @@ def up(
         ephemeral=ephemeral,
         containerd=containerd,
     )
-    if (access_key is None) != (secret_key is None):
-        raise CommandError("--access-key and --secret-key go together.")
-    if supervisor.running(settings):
-        control.await_ready(settings, lambda: supervisor.running(settings) is not None)
-        print(f"Homeport is already running on {settings.endpoint}.")
-        return
-    root = Secrets(access_key, secret_key)
-    if not detach:
-        _foreground(settings, root)
-        return
-    process = _detached(settings, root)
-    with _spinner("Starting Homeport"):
-        control.await_ready(settings, lambda: process.poll() is None)
+    process = _start(settings, Secrets(access_key, secret_key))
     _say_hello(settings)
+    if not detach:
+        _stay(process)
+
+
+def _running(state: str | None) -> Settings | None:
+    """The settings of a Homeport that already runs here, once it is ready."""
+    settings = config.saved(state)
+    if settings is None or supervisor.running(settings) is None:
+        return None
+    control.await_ready(settings, lambda: supervisor.running(settings) is not None)
+    return settings
 
 
 def _settings(state: str | None, **flags: Any) -> Settings:
@@ -81,10 +86,25 @@ def _settings(state: str | None, **flags: Any) -> Settings:
     settings, saved = config.load_or_create(state, **flags), config.saved(state)
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigError("The API has no TLS yet, so it listens on loopback only: --host 127.0.0.1.")
+    if problem := _taken(settings):
+        raise CommandError(f"{settings.endpoint} can't be used: {problem}. Choose another port with --port.")
     if settings.public_pool is None or saved is None or settings.public_pool != saved.public_pool:
         settings = _with_pool(settings)
     config.save(settings)
     return settings
+
+
+def _taken(settings: Settings) -> str | None:
+    """Why the API can't listen where it shall, found out before anything is started."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+            probe.listen()
+        except OSError as error:
+            return error.strerror
+    return None
 
 
 def _with_pool(settings: Settings) -> Settings:
@@ -119,11 +139,26 @@ def _detached(settings: Settings, root: Secrets) -> subprocess.Popen[bytes]:
         )
 
 
-def _foreground(settings: Settings, root: Secrets) -> None:
+def _start(settings: Settings, root: Secrets) -> subprocess.Popen[bytes]:
+    """The supervisor's process, once everything is ready. Raises CommandError with the cause where it doesn't get so
+    far; the supervisor has ended then."""
+    before = last_words.position(settings)
     process = _detached(settings, root)
-    with _spinner("Starting Homeport"):
-        control.await_ready(settings, lambda: process.poll() is None)
-    _say_hello(settings)
+    try:
+        with _spinner("Starting Homeport"):
+            control.await_ready(settings, lambda: process.poll() is None)
+    except BaseException as error:
+        process.terminate()
+        process.wait()
+        if not isinstance(error, control.NotReady):
+            raise
+        cause = last_words.since(settings, before) or str(error)
+        raise CommandError(f"Homeport didn't start: {cause}\nIts logs are in {settings.path('logs')}.") from error
+    return process
+
+
+def _stay(process: subprocess.Popen[bytes]) -> None:
+    """Until the supervisor ends, or Ctrl-C ends it."""
     print("Ctrl-C stops it; its tasks run on until `homeport down`.")
     try:
         process.wait()
@@ -166,11 +201,21 @@ def down(
     if pid:
         _end(settings, pid)
     if not keep_tasks:
-        from homeport.agent import cleanup
+        _clean_up(settings)
+    print("Homeport is stopped." if pid else "Homeport wasn't running; nothing of it is left on this machine.")
 
+
+def _clean_up(settings: Settings) -> None:
+    from homeport.agent import cleanup
+    from homeport.agent.drivers import DriverError
+    from homeport.agent.network import NetworkError
+
+    try:
         with _spinner("Cleaning up"):
             cleanup.everything(settings.instance, settings.state, settings.containerd)
-    print("Homeport is stopped." if pid else "Homeport wasn't running; nothing of it is left on this machine.")
+    except (DriverError, NetworkError) as error:
+        raise CommandError(f"Not everything could be removed: {error}") from error
+    supervisor.remove_run_folder(settings)
 
 
 def _end(settings: Settings, pid: int) -> None:

@@ -21,7 +21,11 @@ def _logging(level: str) -> None:
     logs.configure(level)
 
 
-def supervise(*, state: State = None) -> None:
+def supervise(
+    *,
+    state: State = None,
+    started_before: Annotated[bool, Parameter(help="Never give up: it has run before.", negative="")] = False,
+) -> None:
     """Run and supervise the control plane and this machine's agent (what `up` starts in the background)."""
     from homeport.cli import supervisor
     from homeport.services.iam import keys
@@ -32,11 +36,15 @@ def supervise(*, state: State = None) -> None:
     lock = supervisor.lock(settings)
     if lock is None:
         raise CommandError(f"Another supervisor already runs for {settings.state}.")
-    node = keys.local_node_key(keys.Vault(keys.load_master(str(settings.master_key))))
-    handed = config.Secrets(*node)
-    if asyncio.run(supervisor.supervise(settings, root, handed)):
+    try:
+        node = keys.local_node_key(keys.Vault(keys.load_master(str(settings.master_key))))
+        anew = asyncio.run(supervisor.supervise(settings, root, config.Secrets(*node), started_before=started_before))
+    except (supervisor.CannotStart, keys.BadMasterKey, OSError) as error:
+        raise CommandError(str(error)) from error
+    if anew:
         logging.getLogger("homeport.supervisor").info("running the program anew")
-        os.execv(sys.executable, [sys.executable, "-m", "homeport", "supervise", "--state", settings.state])  # noqa: S606
+        argv = [sys.executable, "-m", "homeport", "supervise", "--state", settings.state, "--started-before"]
+        os.execv(sys.executable, argv)  # noqa: S606
 
 
 def server(

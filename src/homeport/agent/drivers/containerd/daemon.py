@@ -53,6 +53,7 @@ def _launch(of: Instance) -> None:
         raise DriverError("ContainerRuntimeError", "containerd is not installed")
     of.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     of.config.write_text(config_text(of, "CAP_SYS_RESOURCE" in capabilities()))
+    of.pid_file.unlink(missing_ok=True)
     homes = Cgroups(of.name).runtime_homes()
     with open(of.log, "ab") as log:
         subprocess.run(
@@ -91,12 +92,21 @@ async def _wait_for_answer(of: Instance) -> None:
     client = Client(str(of.socket), of.name)
     try:
         while not (of.socket.exists() and await client.answers()):
-            if loop.time() > deadline:
-                tail = of.log.read_text(errors="replace")[-500:] if of.log.exists() else ""
-                raise DriverError("ContainerRuntimeTimeoutError", f"containerd did not start: {tail}")
+            if loop.time() > deadline or _died(of):
+                raise DriverError("ContainerRuntimeTimeoutError", f"containerd did not start: {_last_line(of.log)}")
             await asyncio.sleep(0.01)
     finally:
         await client.close()
+
+
+def _died(of: Instance) -> bool:
+    """Whether it was launched and has ended."""
+    return of.pid_file.exists() and of.pid_file.read_text().strip() != "" and running_pid(of) is None
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip()[-500:] for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 def stop_containerd(of: Instance) -> None:

@@ -40,6 +40,13 @@ def clear(of: Instance, id: str) -> None:
         shutil.rmtree(bundle, ignore_errors=True)
 
 
+def clear_all(of: Instance) -> None:
+    """``clear`` for every container that runc knows of ours: for a containerd that can't be asked any more."""
+    state = of.runc_root / of.name
+    for path in sorted(state.iterdir()) if state.exists() else ():
+        clear(of, path.name)
+
+
 def end_shims(of: Instance, id: str | None = None) -> None:
     """Kills the shims of one of our containers, or all of ours."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -1,0 +1,121 @@
+"""What goes wrong around Homeport: it says so at once, changes nothing, and works again when the cause is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.homeport import PROGRAM, Homeport
+
+pytestmark = pytest.mark.host
+
+
+# --- what can't start -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started_once(own_homeport: Callable[..., Homeport]) -> Homeport:
+    """A Homeport that has run and is down."""
+    homeport = own_homeport(image=None)
+    homeport.down()
+    return homeport
+
+
+def refused(homeport: Homeport, *flags: str, **environment: str) -> str:
+    """The one explanation of an ``up`` that fails, quickly and with nothing left running."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [*PROGRAM, "up", "--detach", "--port", str(homeport.port), "--state", str(homeport.state), *flags],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | environment,
+    )
+    assert done.returncode == 1, done
+    assert time.monotonic() - began < 20
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    return done.stderr
+
+
+def newer(homeport: Homeport) -> None:
+    with contextlib.closing(sqlite3.connect(homeport.state / "homeport.db")) as db:
+        db.execute("PRAGMA user_version = 99")
+
+
+def scribbled(homeport: Homeport) -> None:
+    with (homeport.state / "homeport.db").open("r+b") as file:
+        file.write(os.urandom(20_000))
+
+
+def cut(homeport: Homeport) -> None:
+    os.truncate(homeport.state / "homeport.db", 9_000)
+
+
+def other_key(homeport: Homeport) -> None:
+    (homeport.state / "master.key").write_text("00" * 32 + "\n")
+
+
+def open_key(homeport: Homeport) -> None:
+    (homeport.state / "master.key").chmod(0o644)
+
+
+def lost_node(homeport: Homeport) -> None:
+    (homeport.state / "agent" / "instance.json").write_text("{")
+
+
+@pytest.mark.feature("`homeport up` says why it can't start, and leaves a damaged or newer state as it is")
+@pytest.mark.parametrize(
+    ("harm", "text"),
+    [
+        (newer, "upgrade"),
+        (scribbled, "restore a backup"),
+        (cut, "restore a backup"),
+        (other_key, "master key"),
+        (open_key, "chmod 600"),
+        (lost_node, "instance.json"),
+    ],
+)
+def test_what_is_damaged_is_named_and_left_alone(
+    started_once: Homeport, harm: Callable[[Homeport], None], text: str
+) -> None:
+    harm(started_once)
+    state = started_once.state
+    before = (state / "homeport.db").read_bytes()
+    assert text in refused(started_once)
+    if harm in (newer, scribbled, cut):
+        assert (state / "homeport.db").read_bytes() == before
+
+
+def test_a_port_that_is_taken_starts_nothing(tmp_path: Path) -> None:
+    homeport = Homeport(tmp_path / "state")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", homeport.port))
+        other.listen()
+        assert "--port" in refused(homeport)
+    assert list(homeport.state.iterdir()) == []
+
+
+def test_a_containerd_that_does_not_start_is_named(started_once: Homeport, tmp_path: Path) -> None:
+    broken = tmp_path / "bin" / "containerd"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho broken by its packager >&2\nexit 3\n")
+    broken.chmod(0o755)
+    path = f"{broken.parent}:{os.environ['PATH']}"
+    assert "broken by its packager" in refused(started_once, PATH=path)
+    started_once.up()
+
+
+def test_a_running_one_stays_as_it_is(own_homeport: Callable[..., Homeport]) -> None:
+    homeport = own_homeport(image=None)
+    again = homeport.command("up", "--detach", "--port", "1")
+    assert f"already running on http://127.0.0.1:{homeport.port}" in again.stdout
+    assert homeport.client("ecs").list_clusters()["clusterArns"] == []
