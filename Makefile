@@ -28,7 +28,7 @@ sim: setup                    ## the simulator: make sim SEEDS=1000
 	$(BIN)/python -m homeport.sim --seeds $(or $(SEEDS),100)
 
 bench: setup                  ## the measured figures; installs docker.io to compare with
-	@bench/run
+	@bench/run $(ARGS)
 
 docs: setup                   ## the generated parts of README and docs
 	$(BIN)/python scripts/docs.py

@@ -115,21 +115,18 @@ def main() -> None:
     parser.add_argument("--json", help="write the figures to this file too")
     options = parser.parse_args()
     port = stored.free_port()
-    for image in ("test", "httpd"):
-        if not (harness.CACHE / f"{image}.tar").exists():
-            harness.CACHE.mkdir(parents=True, exist_ok=True)
-            run(harness.ROOT / "images" / "build", image, harness.CACHE / f"{image}.tar")
+    image = harness.archive("test")
     homeport("up", "--detach", "--port", str(port))
     try:
-        homeport("image", "load", str(harness.CACHE / "test.tar"))
-        stored.load_into_docker(harness.CACHE / "test.tar")
+        homeport("image", "load", str(image))
+        stored.load_into_docker(image)
         cloud = Cloud()
         rows, figures = measure(cloud, options.n)
     finally:
         homeport("down")
     show(rows)
     if options.json:
-        Path(options.json).write_text(json.dumps({"machine": harness.machine(), **figures}, indent=2))
+        Path(options.json).write_text(json.dumps({"machine": harness.machine(), "rows": rows, **figures}, indent=2))
 
 
 def measure(cloud: Cloud, n: int) -> tuple[list[Row], dict[str, float]]:

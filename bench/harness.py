@@ -25,7 +25,6 @@ from botocore.config import Config
 IMAGE = "homeport-test:latest"
 ALIVE = ["sh", "-c", ": > /tmp/alive; exec sleep 600"]
 STATE = os.environ["HOMEPORT_STATE"]
-CACHE = Path(os.environ.get("HOMEPORT_CACHE", "/var/cache/homeport"))
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,6 +37,11 @@ def run(*argv: str | Path, check: bool = True) -> str:
 
 def homeport(*argv: str) -> str:
     return run(sys.executable, "-m", "homeport", *argv, "--state", STATE)
+
+
+def archive(image: str) -> Path:
+    """The archive of a test image."""
+    return Path(run(ROOT / "scripts" / "image", image).strip())
 
 
 class Cloud:

@@ -27,6 +27,13 @@ def features() -> str:
     return "\n".join(rows)
 
 
+def figures() -> str:
+    """The table of the last `make bench ARGS="--json docs/figures.json"`."""
+    measured = json.loads((ROOT / "docs" / "figures.json").read_text())
+    rows = [f"| {measured['machine']} | Homeport | bar |", "| --- | --- | --- |"]
+    return "\n".join([*rows, *(f"| {what} | {seen} | {bar} |" for what, seen, bar, _ in measured["rows"])])
+
+
 def operations() -> str:
     """Every operation that is served, with the first line of its docstring."""
     from homeport.server import SERVICES
@@ -52,6 +59,7 @@ def put(path: Path, name: str, text: str) -> bool:
 
 def main() -> None:
     changed = put(ROOT / "README.md", "features", features())
+    changed |= put(ROOT / "README.md", "figures", figures())
     changed |= put(ROOT / "docs" / "reference" / "operations.md", "operations", operations())
     if "--check" in sys.argv and changed:
         sys.exit("error: generated documentation was out of date; commit the result of `make docs`")

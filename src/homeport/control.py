@@ -113,7 +113,13 @@ class ControlApp:
             raise Refused(f"{arn!r} names no cluster, task definition or task. Give its ARN.")
         scope, kind, record = found
         return [
-            {"version": c.version, "at": c.at, "cause": c.cause, "old": c.old, "new": c.new}
+            {
+                "version": c.version,
+                "at": c.at,
+                "cause": c.cause,
+                "old": ecs.status.readable(kind, c.old),
+                "new": ecs.status.readable(kind, c.new),
+            }
             for c in await self.plane.store.story(scope, kind, record)
         ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import socket
 import subprocess
@@ -12,7 +11,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "homeport"]
-CACHE = Path(os.environ.get("HOMEPORT_CACHE", "/var/cache/homeport"))
 
 
 class Homeport:
@@ -89,11 +87,6 @@ class Homeport:
 
 
 def archive(image: str) -> Path:
-    """The archive of a test image, built from Debian's packages once per machine."""
-    path = CACHE / f"{image}.tar"
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        subprocess.run([ROOT / "images" / "build", image, part], check=True, capture_output=True)
-        part.rename(path)
-    return path
+    """The archive of a test image, built from Debian's packages once per machine and version of its recipe."""
+    done = subprocess.run([ROOT / "scripts" / "image", image], check=True, stdout=subprocess.PIPE, text=True)
+    return Path(done.stdout.strip())

@@ -7,7 +7,7 @@ from typing import Any
 from homeport.agentapi import OVERCOMMIT_ATTRIBUTE
 from homeport.services.ec2.model import INTERFACES
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance, Room
-from homeport.services.ecs.model.task import TASKS, Task
+from homeport.services.ecs.model.task import TASKS, NodeStatus, Task, TaskStatus
 from homeport.store import Scope, View
 
 OVERCOMMIT = ("cpu", "memory")  # which resources a node may register more of than it has
@@ -54,6 +54,14 @@ def _task(view: View, scope: Scope, task: Task) -> dict[str, Any]:
         "address": interface.private_address if interface else None,
         "public_address": interface.public_address if interface else None,
     }
+
+
+def readable(kind: str, body: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A stored record as people read it: statuses by name."""
+    if body is None or kind != TASKS.kind:
+        return body
+    enums = {"last_status": TaskStatus, "node_status": NodeStatus}
+    return body | {name: enum(body[name]).name for name, enum in enums.items() if name in body}
 
 
 def _number(text: str | None) -> float | None:
