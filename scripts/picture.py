@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -13,7 +15,9 @@ def main() -> None:
     text = sys.stdin.read().replace("\r", "")
     console = Console(record=True, width=118, file=open("/dev/null", "w"))  # noqa: SIM115 (as long as the process)
     console.print(Text.from_ansi(text))
-    console.save_svg(target, title=title)
+    svg = console.export_svg(title=title)
+    # No font from elsewhere: a reader's own monospace one will do.
+    Path(target).write_text(re.sub(r"@font-face\s*{.*?}\s*", "", svg, flags=re.DOTALL))
 
 
 if __name__ == "__main__":
