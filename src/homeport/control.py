@@ -99,6 +99,7 @@ class ControlApp:
                 "AWS_ENDPOINT_URL": settings.endpoint,
                 "AWS_ACCESS_KEY_ID": key[0],
                 "AWS_SECRET_ACCESS_KEY": key[1],
+                "AWS_SESSION_TOKEN": "",  # one left over from real AWS would be refused
                 "AWS_DEFAULT_REGION": settings.region,
                 "ECS_SUBNETS": ec2.defaults.first_subnets(tx, scope)[0],
                 "ECS_SECURITY_GROUP": group,

@@ -108,7 +108,7 @@ def seed(tx: Tx, settings: Settings, handed: Secrets, vault: keys.Vault, ids: Id
         keys.put_root(tx, vault, settings.account_id, handed.access_key, handed.secret_key, tx.now)
     elif keys.root_key(tx, vault, settings.account_id) is None:
         keys.put_root(tx, vault, settings.account_id, *keys.new_key(), tx.now)
-    keys.put_node(tx, vault, keys.LOCAL_NODE, *keys.local_node_key(vault), tx.now)
+    keys.put_node(tx, vault, keys.LOCAL_NODE, *keys.local_node_key(vault), tx.now, account=settings.account_id)
     if settings.public_pool:
         ec2.pool.configure(tx, settings.public_pool)
     ec2.defaults.ensure_web_group(tx, home(settings), ids, tx.now)
