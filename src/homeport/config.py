@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ DEFAULT_ACCOUNT = "123456789012"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_PORT = 4566
 CONFIG_FILE = "config.json"
+RUN = Path("/run/homeport")
 
 
 class ConfigError(Exception):
@@ -54,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def run_dir(self) -> Path:
         """For sockets and process ids: short, because a unix socket's path has at most 107 characters."""
-        return Path("/run/homeport", self.instance)
+        return RUN / self.instance
 
     @property
     def control_socket(self) -> Path:
@@ -105,6 +109,19 @@ def load_or_create(state: str | None, **flags: Any) -> Settings:
     if not 0 < settings.port < 65536:
         raise ConfigError(f"--port takes a number from 1 to 65535, not {settings.port}.")
     return settings
+
+
+@contextlib.contextmanager
+def alone(state: str | None) -> Iterator[None]:
+    """Makes the state folder (0700) and holds its lock: what starts or ends a Homeport there waits for others."""
+    folder = state_folder(state)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def save(settings: Settings) -> None:

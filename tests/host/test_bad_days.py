@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import sqlite3
@@ -112,6 +113,36 @@ def test_a_containerd_that_does_not_start_is_named(started_once: Homeport, tmp_p
     path = f"{broken.parent}:{os.environ['PATH']}"
     assert "broken by its packager" in refused(started_once, PATH=path)
     started_once.up()
+
+
+@pytest.mark.feature("Several Homeports beside each other on one machine")
+def test_homeports_that_start_at_once_have_pools_of_their_own(tmp_path: Path) -> None:
+    several = [Homeport(tmp_path / name) for name in ("a", "b", "c")]
+    started = [
+        subprocess.Popen(
+            [*PROGRAM, "up", "--detach", "--port", str(h.port), "--state", str(h.state)], stdout=subprocess.DEVNULL
+        )
+        for h in several
+    ]
+    try:
+        assert [process.wait(60) for process in started] == [0, 0, 0]
+        pools = {json.loads((h.state / "config.json").read_text())["public_pool"] for h in several}
+        assert len(pools) == 3
+    finally:
+        for homeport in several:
+            homeport.down()
+
+
+def test_ups_of_the_same_state_at_once_are_one(tmp_path: Path) -> None:
+    homeport = Homeport(tmp_path / "state")
+    argv = [*PROGRAM, "up", "--detach", "--port", str(homeport.port), "--state", str(homeport.state)]
+    started = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    try:
+        said = [process.communicate(timeout=60)[0] for process in started]
+        assert [process.returncode for process in started] == [0, 0, 0]
+        assert sum("already running" in text for text in said) == 2
+    finally:
+        homeport.down()
 
 
 def test_a_running_one_stays_as_it_is(own_homeport: Callable[..., Homeport]) -> None:

@@ -18,6 +18,7 @@ from cyclopts import Parameter
 
 from homeport import config
 from homeport.cli import CommandError, control, last_words, supervisor
+from homeport.cli import public_pool as pools
 from homeport.cli.terminal import console
 from homeport.config import ConfigError, Secrets, Settings
 
@@ -49,20 +50,21 @@ def up(
     """Start Homeport: the control plane and one Fargate node on this machine."""
     if bool(access_key) != bool(secret_key):
         raise CommandError("--access-key and --secret-key go together.")
-    if running := _running(state):
-        print(f"Homeport is already running on {running.endpoint}. Changed settings need: homeport down, then up.")
-        return
-    settings = _settings(
-        state,
-        port=port,
-        host=host,
-        account_id=account_id,
-        region=region,
-        public_pool=public_pool,
-        ephemeral=ephemeral,
-        containerd=containerd,
-    )
-    process = _start(settings, Secrets(access_key, secret_key))
+    flags = {
+        "port": port,
+        "host": host,
+        "account_id": account_id,
+        "region": region,
+        "public_pool": public_pool,
+        "ephemeral": ephemeral,
+        "containerd": containerd,
+    }
+    with config.alone(state):
+        if running := _running(state):
+            print(f"Homeport is already running on {running.endpoint}. Changed settings need: homeport down, then up.")
+            return
+        settings = _settings(state, flags)
+        process = _start(settings, Secrets(access_key, secret_key))
     _say_hello(settings)
     if not detach:
         _stay(process)
@@ -77,19 +79,18 @@ def _running(state: str | None) -> Settings | None:
     return settings
 
 
-def _settings(state: str | None, **flags: Any) -> Settings:
+def _settings(state: str | None, flags: dict[str, Any]) -> Settings:
     """New or saved settings, checked against this machine, with a public pool, saved."""
     if os.geteuid() != 0:
         raise CommandError("Homeport makes network namespaces and runs containers: run it as root (sudo).")
     if missing := sorted({package for binary, package in REQUIRED.items() if not shutil.which(binary)}):
         raise CommandError(f"These programs are missing: {', '.join(missing)}. Install them with: make setup")
-    settings, saved = config.load_or_create(state, **flags), config.saved(state)
+    settings = config.load_or_create(state, **flags)
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         raise ConfigError("The API has no TLS yet, so it listens on loopback only: --host 127.0.0.1.")
     if problem := _taken(settings):
         raise CommandError(f"{settings.endpoint} can't be used: {problem}. Choose another port with --port.")
-    if settings.public_pool is None or saved is None or settings.public_pool != saved.public_pool:
-        settings = _with_pool(settings)
+    settings = pools.claimed(settings)
     config.save(settings)
     return settings
 
@@ -105,24 +106,6 @@ def _taken(settings: Settings) -> str | None:
         except OSError as error:
             return error.strerror
     return None
-
-
-def _with_pool(settings: Settings) -> Settings:
-    import msgspec
-
-    from homeport.agent.network import pool
-    from homeport.agent.network.apply import host_routes
-
-    routes = host_routes()
-    try:
-        if settings.public_pool is None:
-            return msgspec.structs.replace(settings, public_pool=pool.free_slice(routes))
-        taken = pool.overlapping(settings.public_pool, routes)
-    except (LookupError, ValueError) as error:
-        raise ConfigError(f"No public pool: {error}. Name one with --public-pool CIDR.") from error
-    if taken:
-        raise ConfigError(f"--public-pool {settings.public_pool} overlaps this machine's route {taken[0]}.")
-    return settings
 
 
 def _detached(settings: Settings, root: Secrets) -> subprocess.Popen[bytes]:
@@ -193,7 +176,12 @@ def down(
     keep_tasks: Annotated[bool, Parameter(help="Leave the tasks' containers running.", negative="")] = False,
 ) -> None:
     """Stop Homeport and everything that it started."""
-    settings = config.load(state)
+    config.load(state)  # there is something to stop
+    with config.alone(state):
+        _down(config.load(state), keep_tasks)
+
+
+def _down(settings: Settings, keep_tasks: bool) -> None:
     pid = supervisor.running(settings)
     if pid and not keep_tasks:
         with _spinner("Stopping tasks"), contextlib.suppress(CommandError):
