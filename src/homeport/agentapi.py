@@ -36,6 +36,61 @@ class Ulimit(Message, frozen=True):
     hard: int
 
 
+class HealthCheck(Message, frozen=True):
+    """``command`` as in a task definition (``CMD`` or ``CMD-SHELL`` first); times in seconds."""
+
+    command: tuple[str, ...]
+    interval: int = 30
+    timeout: int = 5
+    retries: int = 3
+    start_period: int = 0
+
+
+class RestartPolicy(Message, frozen=True):
+    """An enabled restart policy. ``period``: seconds that the container must have run to be restarted."""
+
+    ignored_exit_codes: tuple[int, ...] = ()
+    period: int = 300
+
+
+class MountPoint(Message, frozen=True):
+    volume: str
+    container_path: str
+    read_only: bool = False
+
+
+class VolumeFrom(Message, frozen=True):
+    container: str
+    read_only: bool = False
+
+
+class Tmpfs(Message, frozen=True):
+    """``size`` in MiB."""
+
+    container_path: str
+    size: int
+    options: tuple[str, ...] = ()
+
+
+class Device(Message, frozen=True):
+    host_path: str
+    container_path: str = ""
+    permissions: tuple[str, ...] = ()  # read, write, mknod; none means all
+
+
+class Volume(Message, frozen=True):
+    """A volume of the task. ``kind``: ``task`` (an empty folder that goes with the task), ``host`` (``path`` on the
+    machine), ``shared`` (a named folder that stays; ``autoprovision`` makes it), ``efs`` (``path`` is the file
+    system's root directory)."""
+
+    name: str
+    kind: Literal["task", "host", "shared", "efs"] = "task"
+    path: str = ""
+    autoprovision: bool = False
+    driver: str = ""
+    file_system_id: str = ""
+
+
 class ContainerSpec(Message, frozen=True):
     """A container as the node shall run it: overrides merged, nothing left to look up but the image.
 
@@ -63,6 +118,18 @@ class ContainerSpec(Message, frozen=True):
     ulimits: tuple[Ulimit, ...] = ()
     system_controls: dict[str, str] = {}
     labels: dict[str, str] = {}
+    health_check: HealthCheck | None = None
+    restart_policy: RestartPolicy | None = None
+    mount_points: tuple[MountPoint, ...] = ()
+    volumes_from: tuple[VolumeFrom, ...] = ()
+    environment_files: tuple[str, ...] = ()  # ARNs of S3 objects
+    privileged: bool = False
+    init: bool = False  # an init process as pid 1
+    shared_memory: int = 0  # MiB of /dev/shm, 0 for the default of 64
+    tmpfs: tuple[Tmpfs, ...] = ()
+    devices: tuple[Device, ...] = ()
+    interactive: bool = False
+    pseudo_terminal: bool = False
 
 
 class InterfaceSpec(Message, frozen=True):
@@ -95,6 +162,10 @@ class TaskSpec(Message, frozen=True):
     memory: int = 0
     containers: tuple[ContainerSpec, ...] = ()
     interface: InterfaceSpec | None = None
+    volumes: tuple[Volume, ...] = ()
+    pid_mode: str = ""  # "task": one process namespace for all containers
+    ipc_mode: str = ""  # "task" or "none"
+    ephemeral_storage: int = 0  # GiB, 0 for no limit of its own
 
 
 # --- server to agent ----------------------------------------------------------------------------------------------
