@@ -105,12 +105,14 @@ class TaskRunner:
         if self._retry.pop(REPORT, None):
             self._wake.set()
 
-    async def durable(self) -> None:
-        """Returns once what is wanted of the task is on disk."""
-        if self._saved is None or self._saved.goal != self.goal:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def durable(self) -> asyncio.Future[None]:
+        """Done once what is wanted of the task is on disk."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._saved is not None and self._saved.goal == self.goal:
+            future.set_result(None)
+        else:
             self._durable.append((self.goal, future))
-            await future
+        return future
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
