@@ -49,15 +49,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """``cores`` and ``memory`` (MiB) of each node; ``loss`` as in ``Net``; ``retry_most`` as in AgentSettings;
-    ``public_pool`` a CIDR; ``prefix`` the length of the subnets'. ``an_hour``: it goes on until stopped tasks are
-    forgotten."""
+    """``cores``, ``memory`` (MiB) and ``overcommit`` (of cores) of each node; ``loss`` as in ``Net``; ``retry_most`` as
+    in AgentSettings; ``public_pool`` a CIDR; ``prefix`` the length of the subnets'. ``an_hour``: it goes on until
+    stopped tasks are forgotten."""
 
     seed: int
     seconds: float
     nodes: int
     cores: int
     memory: int
+    overcommit: float
     loss: float
     retry_most: float
     public_pool: str
@@ -66,7 +67,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
 
 
-SIZES = (("256", "512"), ("256", "512"), ("512", "1024"), ("1024", "2048"))
+SIZES = (("256", "512"), ("256", "512"), ("512", "1024"), ("512", "3072"), ("1024", "2048"))
 CLUSTERS = ("default", "demo")
 FAMILIES = 6
 GROUPS = 3
@@ -116,10 +117,11 @@ def draw(seed: int) -> Scenario:
         nodes=nodes,
         cores=random.choice((1, 2, 4)),
         memory=random.choice((2048, 4096)),
+        overcommit=random.choice((1.5, 16.0)),
         loss=random.choice((0.0, 0.01, 0.05)),
         retry_most=random.choice((1.0, 120.0)),
         public_pool=random.choice(("198.18.0.0/28", "198.18.0.0/27")),
-        prefix=random.choice((27, 28)),
+        prefix=28,
         an_hour=random.random() < 0.05,
         steps=tuple(sorted([*first, *work], key=lambda step: step.at)),
     )

@@ -88,6 +88,7 @@ class World:
             access_key="",
             secret_key="",
             fargate=True,
+            overcommit_cpu=self._scenario.overcommit,
             retry_most=self._scenario.retry_most,
         )
         host = Host(

@@ -1,0 +1,91 @@
+"""Simulated worlds: that nothing is violated in any of them, and that the simulator would notice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from msgspec.structs import replace
+from planted import PLANTS, Plant
+
+from homeport.sim import __main__ as command
+from homeport.sim.__main__ import relevant
+from homeport.sim.scenario import SECONDS, draw
+from homeport.sim.shorten import shortest
+from homeport.sim.world import Outcome, play
+
+SEEDS = range(100)
+FOUND_WITHIN = 50  # seeds
+PLAYS = 60  # to shorten a failure that CI found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_violated(seed: int) -> None:
+    outcome = play(draw(seed))
+    if outcome.violation is not None:
+        story = "\n".join(relevant(shortest(outcome, draw(seed), PLAYS)))
+        pytest.fail(f"seed {seed}: {outcome.violation.invariant}: {outcome.violation.text}\n{story}", pytrace=False)
+    assert outcome.seconds >= SECONDS >= 600
+
+
+def test_the_seeds_are_full_of_crashes() -> None:
+    steps = [step.do for seed in SEEDS for step in draw(seed).steps]
+    for fault in ("kill-server", "kill-agent", "kill-both", "reboot", "silence", "disk-full", "set-clock"):
+        assert steps.count(fault) >= 30, fault
+    assert steps.count("run") >= 1000
+    assert {draw(seed).nodes for seed in SEEDS} == {1, 2, 3, 4, 5}
+
+
+def test_a_seed_has_one_history() -> None:
+    """Also in another process, whose sets of strings have another order."""
+    here = [play(draw(seed)).digest for seed in range(4)]
+    assert [play(draw(seed), tell=True).digest for seed in range(2)] == here[:2]
+    assert len(set(here)) == 4
+    program = (
+        "from homeport.sim.scenario import draw; from homeport.sim.world import play\n"
+        "print(*(play(draw(seed)).digest for seed in range(4)))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    there = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert there.stdout.split() == here, there.stderr
+
+
+@pytest.mark.parametrize("planted", PLANTS, ids=lambda planted: planted.name)
+def test_a_planted_bug_is_found(planted: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted.plant(monkeypatch)
+    for seed in range(FOUND_WITHIN):
+        violation = play(draw(seed)).violation
+        if violation is not None:
+            assert violation.invariant in planted.found, f"seed {seed}: {violation}"
+            return
+    pytest.fail(f"{planted.name}: not found in {FOUND_WITHIN} seeds")
+
+
+def test_a_failure_is_told_in_its_shortest_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next(p for p in PLANTS if p.name == "answers before it is durable").plant(monkeypatch)
+    assert command.main(seeds=FOUND_WITHIN, jobs=1) == 1
+    told = capsys.readouterr().out
+    assert "nothing acknowledged is lost" in told
+    seed = int(told.partition("Seed ")[2].partition(" ")[0])
+    assert f"--first {seed} --seeds 1" in told
+    steps = [line for line in told.splitlines() if "  step: " in line]
+    assert any("kill" in step or "disk-unsure" in step for step in steps)
+    assert len(steps) <= 6 < len(draw(seed).steps)
+
+
+def test_without_a_failure_it_tells_how_much_it_played(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(seeds=2, jobs=1) == 0
+    assert "2 seeds" in capsys.readouterr().out
+
+
+def test_leaving_a_step_out_is_a_scenario_too() -> None:
+    outcomes: list[Outcome] = []
+    scenario = draw(1)
+    for left_out in range(0, len(scenario.steps), 20):
+        steps = scenario.steps[:left_out] + scenario.steps[left_out + 20 :]
+        outcomes.append(play(replace(scenario, steps=steps)))
+    assert all(outcome.violation is None for outcome in outcomes)
