@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -47,13 +48,17 @@ class ControlPlane:
         self.metrics, self.monitor = RequestMetrics(), LoopMonitor(clock)
         self.gateway = ecs.Gateway(store, clock, ids)
         self.task_loop = ecs.TaskLoop(store, clock, ids)
-        self.app = App(
+
+    @cached_property
+    def app(self) -> App:
+        """The AWS front. Made when it is first asked for: it reads the service models, which only HTTP needs."""
+        return App(
             services=SERVICES,
-            lookup=lambda access_key: keys.lookup(store.view(), vault, access_key),
+            lookup=lambda access_key: keys.lookup(self.store.view(), self.vault, access_key),
             execute=self.execute,
-            clock=clock,
-            ids=ids,
-            tokens=Tokens(vault.derive("pagination")),
+            clock=self.clock,
+            ids=self.ids,
+            tokens=Tokens(self.vault.derive("pagination")),
             websocket=self._websocket,
             probes={"/healthz": self._health, "/metrics": self._metrics},
             metrics=self.metrics,
