@@ -20,6 +20,7 @@ __all__ = [
     "find",
     "lookup",
     "network_mode",
+    "of_task",
     "require_active",
     "task_cpu",
     "task_memory",
@@ -36,8 +37,14 @@ def arn_of(scope: tuple[str, str], name: str) -> str:
 
 
 def lookup(view: View, scope: tuple[str, str], text: str) -> TaskDefinition | None:
-    """The task definition that ``text`` names: ``family`` (its newest ACTIVE revision), ``family:revision`` or an ARN.
-    Raises InvalidParameterException for what can't be a name of one."""
+    """The task definition that ``text`` names: ``family`` (its newest ACTIVE revision), ``family:revision`` or an ARN;
+    None also for one that is DELETED. Raises InvalidParameterException for what can't be a name of one."""
+    record = of_task(view, scope, text)
+    return record if record is not None and record.status != "DELETED" else None
+
+
+def of_task(view: View, scope: tuple[str, str], text: str) -> TaskDefinition | None:
+    """As ``lookup``, and for stopped tasks also one that is DELETED by now."""
     name = names.local(scope, "task-definition", text)
     if name is None:
         return None

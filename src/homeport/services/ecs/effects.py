@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from homeport.services.ec2 import eni
-from homeport.services.ecs import lifecycle, rooms
+from homeport.services.ecs import deletion, lifecycle, rooms
 from homeport.services.ecs.lifecycle import DeleteInterface, Effect, FreeRoom
-from homeport.services.ecs.model.task import TASKS, Task
+from homeport.services.ecs.model.task import TASKS, Task, TaskStatus
 from homeport.store import Key, Scope, Tx
 
 
@@ -32,13 +32,15 @@ def carry_out(tx: Tx, scope: Scope, task: Task, effect: Effect) -> Task:
 
 
 def save(tx: Tx, scope: Scope, before: Task, after: Task) -> None:
-    """Stores a changed task; its interface is in use as soon as its attachment is."""
+    """Stores a changed task; its interface is in use as soon as its attachment is, its definition no longer than it."""
     if after == before:
         return
     tx.put(TASKS, scope, after)
     was, now = before.interface, after.interface
     if now and now.status == "ATTACHED" and (was is None or was.status != "ATTACHED") and after.interface_id:
         eni.attached(tx, scope, after.interface_id, tx.now)
+    if after.last_status == TaskStatus.STOPPED != before.last_status:
+        deletion.let_go(tx, scope, after)
 
 
 def forget(tx: Tx, key: Key) -> None:
@@ -49,3 +51,4 @@ def forget(tx: Tx, key: Key) -> None:
     if task.charged and task.instance:
         rooms.free(tx, task.instance, task.cpu, task.memory)
     tx.delete(TASKS, key.scope, key.id)
+    deletion.let_go(tx, key.scope, task)

@@ -1,17 +1,19 @@
-"""The task loop: what changed is stepped, what is due is forgotten. It decides nothing itself."""
+"""The task loop: what changed is stepped, what is due is forgotten or deleted. It decides nothing itself."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from homeport.core.clock import Clock
 from homeport.core.ids import Ids
-from homeport.services.ecs import effects
+from homeport.services.ecs import deletion, effects
 from homeport.services.ecs.deadlines import Deadlines
+from homeport.services.ecs.model.definition import DEFINITIONS
 from homeport.services.ecs.model.task import STOPPED_TASKS_KEPT, TASKS, TOKENS
-from homeport.store import Key, Store, StoreClosed, Tx, Watch
+from homeport.store import Key, Store, StoreClosed, Table, Tx, Watch
 
 log = logging.getLogger("homeport.ecs.loops")
 
@@ -21,6 +23,14 @@ RETRY_SECONDS = 1.0  # before writing again to a store whose disk is full
 LONGEST_SLEEP = 10.0  # seconds between looks at the deadlines: a clock that was set is noticed by then
 
 
+_WAKING: tuple[Table[Any], ...] = (TASKS, TOKENS, DEFINITIONS)  # records with a ``wake_at``
+_DUE: dict[str, Callable[[Tx, Key], None]] = {
+    TASKS.kind: effects.forget,
+    TOKENS.kind: lambda tx, key: tx.delete(TOKENS, key.scope, key.id),
+    DEFINITIONS.kind: deletion.look,
+}
+
+
 class TaskLoop:
     """Moves tasks on and forgets stopped ones. ``kept`` is how many of these there may be."""
 
@@ -28,12 +38,12 @@ class TaskLoop:
         self._store, self._clock, self._kept = store, clock, kept
         self._dirty: dict[Key, None] = {}
         self._some = asyncio.Event()
-        self._stopped = Deadlines()
-        self._tokens = Deadlines()
+        self._deadlines = {table.kind: Deadlines() for table in _WAKING}
+        self._stopped = self._deadlines[TASKS.kind]
 
     async def run(self) -> None:
         """For ever."""
-        async with self._store.watch(TASKS.kind, TOKENS.kind) as watch, asyncio.TaskGroup() as group:
+        async with self._store.watch(*self._deadlines) as watch, asyncio.TaskGroup() as group:
             await self._load()
             group.create_task(self._collect(watch), name="task loop: changes")
             group.create_task(self._step(), name="task loop: steps")
@@ -44,7 +54,7 @@ class TaskLoop:
         view = self._store.view()
         for scope, task in view.find_global(TASKS, "unfinished", True):
             self._note(Key(*scope, TASKS.kind, task.id), task)
-        for table in (TASKS, TOKENS):
+        for table in _WAKING:
             for number, (scope, record) in enumerate(view.each(table)):
                 self._remember(Key(*scope, table.kind, table.id(record)), record)
                 if number % LOADED == 0:
@@ -63,8 +73,7 @@ class TaskLoop:
             self._some.set()
 
     def _remember(self, key: Key, record: Any) -> None:
-        deadlines = self._stopped if key.kind == TASKS.kind else self._tokens
-        deadlines.set(key, None if record is None else record.wake_at)
+        self._deadlines[key.kind].set(key, None if record is None else record.wake_at)
 
     async def _step(self) -> None:
         while True:
@@ -98,7 +107,7 @@ class TaskLoop:
     async def _forget(self) -> None:
         while True:
             now = self._clock.wall()
-            await self._delete(self._stopped.due(now, SLICE) + self._tokens.due(now, SLICE))
+            await self._delete([key for d in self._deadlines.values() for key in d.due(now, SLICE)])
             await self._delete(self._stopped.earliest(min(SLICE, max(0, len(self._stopped) - self._kept))))
             await self._clock.sleep(self._pause())
 
@@ -106,16 +115,13 @@ class TaskLoop:
         """Until the next deadline by the wall clock as it is now; nothing longer, since that clock may be set."""
         if len(self._stopped) > self._kept:
             return 0.0
-        times = [t for t in (self._stopped.next(), self._tokens.next()) if t is not None]
+        times = [t for d in self._deadlines.values() if (t := d.next()) is not None]
         return max(0.0, min([LONGEST_SLEEP, *(t - self._clock.wall() for t in times)]))
 
     async def _delete(self, keys: list[Key]) -> None:
         def delete(tx: Tx) -> None:
             for key in keys:
-                if key.kind == TASKS.kind:
-                    effects.forget(tx, key)
-                else:
-                    tx.delete(TOKENS, key.scope, key.id)
+                _DUE[key.kind](tx, key)
 
         if not keys:
             return
@@ -124,4 +130,4 @@ class TaskLoop:
         except StoreClosed:
             retry = self._clock.wall() + RETRY_SECONDS
             for key in keys:
-                (self._stopped if key.kind == TASKS.kind else self._tokens).set(key, retry)
+                self._deadlines[key.kind].set(key, retry)

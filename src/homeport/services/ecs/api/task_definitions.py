@@ -1,5 +1,5 @@
 """RegisterTaskDefinition, DescribeTaskDefinition, ListTaskDefinitions, ListTaskDefinitionFamilies,
-DeregisterTaskDefinition."""
+DeregisterTaskDefinition, DeleteTaskDefinitions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from homeport.aws.operations import Call, Operation, Params
-from homeport.core.errors import AwsError, client_error
-from homeport.services.ecs import definitions, names, pages, tags
+from homeport.core.errors import AwsError, client_error, invalid_parameter
+from homeport.services.ecs import definitions, deletion, names, pages, tags
 from homeport.services.ecs.model.definition import (
     DEFINITIONS,
     FAMILIES,
@@ -20,7 +20,11 @@ from homeport.services.ecs.model.definition import (
 from homeport.services.ecs.registration import compatibility
 from homeport.services.ecs.registration.register import prepared
 from homeport.services.ecs.views import definition as views
-from homeport.store import Tx, View
+from homeport.store import Scope, Tx, View
+
+MAX_DELETED = 10  # task definitions per DeleteTaskDefinitions
+_UNKNOWN = "The specified task definition does not exist. Specify a valid account, family, revision and try again."
+_ACTIVE = "The specified task definition is still in ACTIVE status. Please deregister the target and try again."
 
 
 def register_task_definition(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
@@ -87,9 +91,7 @@ def list_task_definition_families(view: View, call: Call, params: Params) -> dic
 
 def deregister_task_definition(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     """The revision becomes INACTIVE. What runs goes on; nothing new may use it."""
-    name = names.local(call.scope, "task-definition", params["taskDefinition"])
-    if name is not None and ":" not in name:
-        raise client_error("The specified task definition must have a revision: family:revision.")
+    _require_revision(call.scope, params["taskDefinition"])
     record = definitions.lookup(tx, call.scope, params["taskDefinition"])
     if record is None:
         raise client_error("The specified task definition does not exist.")
@@ -101,6 +103,35 @@ def deregister_task_definition(tx: Tx, call: Call, params: Params) -> dict[str, 
     assert family is not None  # it is made with its first revision and never deleted
     tx.put(FAMILIES, call.scope, _without(tx, call.scope, family, record.revision))
     return {"taskDefinition": views.definition(record)}
+
+
+def delete_task_definitions(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
+    """INACTIVE revisions become DELETE_IN_PROGRESS, and are gone once no task runs with them. Each that can't be
+    deleted is a failure of its own; one that is being deleted already is answered as it is."""
+    wanted = list(dict.fromkeys(params["taskDefinitions"]))
+    if not wanted:
+        raise invalid_parameter("Task definitions cannot be empty.")
+    if len(wanted) > MAX_DELETED:
+        raise invalid_parameter(f"taskDefinitions can have at most {MAX_DELETED} items.")
+    deleted: dict[str, dict[str, Any]] = {}
+    failures = []
+    for text in wanted:
+        _require_revision(call.scope, text)
+        record = definitions.lookup(tx, call.scope, text)
+        if record is None or record.status == "ACTIVE":
+            arn = record.arn if record else _arn(call, text)
+            failures.append({"arn": arn, "reason": _ACTIVE if record else _UNKNOWN})
+            continue
+        if record.status == "INACTIVE":
+            record = deletion.request(tx, Scope(*call.scope), record)
+        deleted[record.arn] = views.definition(record)
+    return {"taskDefinitions": list(deleted.values()), "failures": failures}
+
+
+def _require_revision(scope: tuple[str, str], text: str) -> None:
+    name = names.local(scope, "task-definition", text)
+    if name is not None and ":" not in name:
+        raise client_error("The specified task definition must have a revision: family:revision.")
 
 
 def _without(view: View, scope: tuple[str, str], family: Family, revision: int) -> Family:
@@ -123,8 +154,15 @@ def _listed(family: Family, status: str) -> bool:
 
 def _named(call: Call, params: Params) -> list[str]:
     """The task definition that a call is about, for the authorise step."""
-    text = params["taskDefinition"]
-    return [text] if text.startswith("arn:") else [definitions.arn_of(call.scope, text)]
+    return [_arn(call, params["taskDefinition"])]
+
+
+def _all_named(call: Call, params: Params) -> list[str]:
+    return [_arn(call, text) for text in params["taskDefinitions"]]
+
+
+def _arn(call: Call, text: str) -> str:
+    return text if text.startswith("arn:") else definitions.arn_of(call.scope, text)
 
 
 def _new(call: Call, params: Params) -> list[str]:
@@ -137,4 +175,5 @@ OPERATIONS: dict[str, Operation] = {
     "ListTaskDefinitions": Operation(list_task_definitions, write=False),
     "ListTaskDefinitionFamilies": Operation(list_task_definition_families, write=False),
     "DeregisterTaskDefinition": Operation(deregister_task_definition, resources=_named),
+    "DeleteTaskDefinitions": Operation(delete_task_definitions, resources=_all_named),
 }

@@ -8,9 +8,10 @@ import msgspec
 
 from homeport.store.tables import Table
 
-DefinitionStatus = Literal["ACTIVE", "INACTIVE", "DELETE_IN_PROGRESS"]
+DefinitionStatus = Literal["ACTIVE", "INACTIVE", "DELETE_IN_PROGRESS", "DELETED"]
 
 MAX_REVISIONS = 1_000_000  # revisions that a family may ever have, deregistered ones included
+DELETING_SECONDS = 5.0  # how long DELETE_IN_PROGRESS is shown at least, so that who asks can see it (ECS: minutes)
 
 
 class TaskDefinition(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -18,7 +19,8 @@ class TaskDefinition(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     ``members`` is what was registered, a JSON object with AWS's member names (containerDefinitions, networkMode …), its
     defaults filled in and its sizes normalised; read it through ``homeport.services.ecs.definitions``, never change it.
-    ``requires_attributes`` are attribute names. Times are epoch seconds.
+    ``requires_attributes`` are attribute names. Times are epoch seconds. A DELETED one is there for nothing but the
+    descriptions of tasks that stopped; ``wake_at`` is when the task loop looks whether a deletion can be ended.
     """
 
     family: str
@@ -32,6 +34,7 @@ class TaskDefinition(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     registered_by: str
     deregistered_at: float | None = None
     delete_requested_at: float | None = None
+    wake_at: float | None = None
     tags: dict[str, str] = {}
 
 
@@ -39,7 +42,7 @@ class Family(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a family remembers of its revisions. It outlives them, so that no revision number is ever given twice.
 
     ``newest_active`` is the revision that the bare family name stands for; ``active`` and ``inactive`` are numbers of
-    revisions in that status.
+    revisions in that status, ``inactive`` with those that are DELETE_IN_PROGRESS.
     """
 
     name: str

@@ -175,6 +175,7 @@ TASKS: Table[Task] = Table(
         "cluster": lambda r: (r.cluster_arn,),
         "cluster_status": lambda r: ((r.cluster_arn, r.last_status.name),),
         "filter": _filters,
+        "definition": lambda r: ((r.definition_arn, r.last_status == TaskStatus.STOPPED),),
         "attachment": lambda r: [a.id for a in r.attachments] if r.last_status < TaskStatus.STOPPED else (),
     },
     global_indexes={

@@ -30,7 +30,7 @@ _TEXTS = {
 
 def task_view(view: View, scope: tuple[str, str], task: Task, *, with_tags: bool = True) -> dict[str, Any]:
     """AWS's Task. Without ``with_tags`` its tags are an empty list."""
-    definition = definitions.lookup(view, scope, task.definition_arn)
+    definition = definitions.of_task(view, scope, task.definition_arn)
     shown: dict[str, Any] = {
         "attachments": [_attachment(a, task) for a in task.attachments],
         "attributes": [{"name": "ecs.cpu-architecture", "value": _architecture(definition)}],
