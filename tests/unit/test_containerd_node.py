@@ -189,6 +189,11 @@ def test_observed() -> None:
     assert look(process(pb.STOPPED, 0), 1.0, oom=True) == ("stopped", 0, 100.0, False)
     assert look(None, 1.0) == ("lost", None, None, False)
     assert look(None, 1.0, event) == ("stopped", 137, 200.0, False)
+    # What ends before it was started never ran: the remains of a creation that was cut short.
+    assert look(None, None, event) is None
+    assert look(process(pb.STOPPED, 137), None) is None
+    assert look(None, 201.0, event) == ("lost", None, None, False)
+    assert look(process(pb.RUNNING), 201.0, event) == ("running", None, None, False)
     assert look(process(pb.UNKNOWN), 1.0) == ("lost", None, None, False)
 
 

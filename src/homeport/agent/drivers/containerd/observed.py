@@ -58,20 +58,26 @@ def observed(
     """``process``: containerd's task, None if it has none. ``seen_exit``: the exit event, if this agent saw it.
 
     None: the container was made only halfway. A container that was started and that containerd has no task for is
-    stopped where its exit was seen, else lost.
+    stopped where its exit was seen, else lost. An end before the start is none: a containerd that was killed while it
+    made a container tells, once it is back, that the remains exited with 137, and that event may come late.
     """
     names = dict(labels)
     if process is not None and process.status in (pb.RUNNING, pb.PAUSED, pb.PAUSING):
         return Observed(id, "running", process.pid, started_at=started_at, labels=names)
     if process is not None and process.status == pb.CREATED:
         return Observed(id, "created", process.pid, labels=names)
+    if started_at is None:
+        return None
     end: pb.Process | pb.TaskEvent | None = seen_exit
     if process is not None and process.status == pb.STOPPED:
         end = process
-    if end is not None:
-        code = end.exit_status
-        at = end.exited_at.ToNanoseconds() / 1e9
-        return Observed(id, "stopped", end.pid, code, started_at, at, oom and code != 0, names)
-    if started_at is not None:
+    elif seen_exit is not None and _seconds(seen_exit) < started_at:
+        end = None
+    if end is None:
         return Observed(id, "lost", started_at=started_at, labels=names)
-    return None
+    code = end.exit_status
+    return Observed(id, "stopped", end.pid, code, started_at, _seconds(end), oom and code != 0, names)
+
+
+def _seconds(end: pb.Process | pb.TaskEvent) -> float:
+    return end.exited_at.ToNanoseconds() / 1e9
