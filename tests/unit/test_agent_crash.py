@@ -200,6 +200,28 @@ def test_after_a_reboot_tasks_are_stopped_with_a_reason(stopping: bool) -> None:
     assert "reason" not in w.control.containers["late"]
 
 
+def test_a_reboot_is_told_before_an_essential_container_is_said_to_be_over() -> None:
+    """Whoever hears only of the container would take its end for the reason."""
+
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web", after=(("init", "COMPLETE"),)), container("init", essential=False)))
+        await asyncio.sleep(5)
+        await w.kill()
+        w.runtime.reboot()
+        w.fabric.reboot("node")
+        w.boot_id = "boot-2"
+        w.control.reports.clear()
+        await w.start()
+        await w.control.until_stopped()
+
+    w = World()
+    w.control.refuse = lambda params: None if w.boot_id == "boot-2" else CallFailed(None, "away")
+    w.run(story)
+    assert len(w.control.reports) > 1
+    assert all(report.get("reason") == REBOOTED for report in w.control.reports)
+
+
 def test_what_belongs_to_no_task_is_removed() -> None:
     async def story(w: World) -> None:
         driver = FakeDriver(w.runtime)
