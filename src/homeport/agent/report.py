@@ -48,7 +48,7 @@ def next_report(goal: TaskGoal, seen: TaskSeen, known: Acknowledged) -> TaskRepo
         cluster=goal.cluster,
         task=goal.arn,
         status=status,
-        reason=facts.failure if status == "STOPPED" else None,
+        reason=facts.failure,  # from the first report on: a container's end alone tells another story
         containers=containers,
         attachments=_attachments(goal) if attached else (),
         pull_started_at=facts.pull_started_at,
