@@ -13,7 +13,7 @@ from homeport.agent import adopt, node, plan, report, runner
 from homeport.agent.network.fake import FakeNetwork
 from homeport.services.ec2 import eni
 from homeport.services.ec2.model import INTERFACES
-from homeport.services.ecs import agentgw, agentsession, lifecycle, loops, placement, rooms
+from homeport.services.ecs import agentgw, agentsession, groupcast, lifecycle, loops, placement, rooms
 from homeport.services.ecs.api import run_task
 from homeport.services.ecs.model.task import TASKS
 from homeport.store import Store, store
@@ -86,6 +86,14 @@ def tasks_are_sent_to_every_node(patch: Patch) -> None:
                 session.task_changed(change)
 
     patch.setattr(agentgw.Gateway, "_hand_out", to_all)
+
+
+def nodes_are_given_up_too_soon(patch: Patch) -> None:
+    patch.setattr(agentgw, "LOST_SECONDS", 20.0)
+
+
+def rules_that_change_are_not_sent(patch: Patch) -> None:
+    patch.setattr(groupcast.Groupcast, "touch", lambda self, group_ids: False)
 
 
 def a_stop_is_sent_only_once(patch: Patch) -> None:
@@ -183,6 +191,8 @@ PLANTS = (
     Plant("addresses are not held", addresses_are_not_held, REUSED),
     Plant("addresses are free before every node knows", addresses_are_free_before_every_node_knows, REUSED),
     Plant("tasks are sent to every node", tasks_are_sent_to_every_node, ("a task runs on one node", *REUSED)),
+    Plant("nodes are given up too soon", nodes_are_given_up_too_soon, ("a stop has its cause",)),
+    Plant("rules that change are not sent", rules_that_change_are_not_sent, ("every node enforces the rules", *REUSED)),
     Plant("a stop is sent only once", a_stop_is_sent_only_once, (REST,)),
     Plant("answers before it is durable", answers_before_it_is_durable, (LOST, "answers only go forward")),
     Plant("a failed append is not undone", a_failed_append_is_not_undone, (LOST,)),

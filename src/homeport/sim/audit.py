@@ -12,7 +12,7 @@ import msgspec
 from homeport.agent.drivers import Observed
 from homeport.agentapi import InterfaceSpec
 from homeport.services.ec2.model import INTERFACES, NetworkInterface
-from homeport.services.ecs.agentgw import HOLD_SECONDS
+from homeport.services.ecs.agentgw import HOLD_SECONDS, LOST_SECONDS
 from homeport.services.ecs.model.instance import ROOMS, Room
 from homeport.services.ecs.model.task import TASKS, Task, TaskStatus
 from homeport.sim import invariants
@@ -50,6 +50,7 @@ class Auditor:
         self._made: dict[str, set[str]] = {}
         self.wanted: dict[str, int] = {}  # startedBy of each RunTask call → count
         self.acknowledged: dict[str, bool] = {}  # ARNs that RunTask answered → StopTask answered too
+        self.asked: set[str] = set()  # ARNs that StopTask was called for, answered or not
         self._furthest: dict[str, TaskStatus] = {}  # that callers were told
         self._heard: dict[str, float] = {}
 
@@ -88,11 +89,11 @@ class Auditor:
 
     def staged(self, view: View, changes: Sequence[Change]) -> None:
         if view.version == self.version + 1:
+            self.version = view.version
             for change in changes:
                 self._book(change.key.kind, change.key.id, change.new)
         else:  # commits were undone since the last
             self._load(view)
-        self.version = view.version
         rooms: dict[str, None] = {}
         for change in changes:
             record = change.new if change.new is not None else change.old
@@ -107,6 +108,11 @@ class Auditor:
                 self._interface(change.new)
         for arn in rooms:
             self._room(arn)
+
+    def catch_up(self, view: View) -> None:
+        """What was undone, and followed by no other commit, isn't known otherwise."""
+        if view.version != self.version:
+            self._load(view)
 
     def answered(self, tasks: Sequence[Mapping[str, Any]], before: Mapping[str, TaskStatus]) -> None:
         """A caller was given these tasks; ``before`` is ``told()`` from when it called."""
@@ -148,6 +154,11 @@ class Auditor:
             groups, interfaces = self.fabric.groups.get(name, {}), self.fabric.interfaces.get(name, {})
             yield invariants.Node(name, heard, groups, interfaces)
 
+    def machine_of(self, task: Task) -> Machine | None:
+        """The task's node, by what each node knows itself as."""
+        known = (m for m in self.machines.values() if m.records.instance().arn == task.instance)
+        return next(known, None)
+
     def running(self) -> set[str]:
         return {id for machine in self.machines.values() for id in machine.runtime.running()}
 
@@ -182,7 +193,16 @@ class Auditor:
             invariants.an_exit_code_is_told_once,
         ):
             self._check(law, law(old, new), new.id)
+        if old.desired_status != new.desired_status and new.instance is not None:
+            found = invariants.a_stop_has_its_cause(new, self._causes(new), LOST_SECONDS)
+            self._check(invariants.a_stop_has_its_cause, found, new.id)
         self._against_runtimes(new)
+
+    def _causes(self, task: Task) -> invariants.Causes:
+        machine = self.machine_of(task)
+        heard = self._time() - self._heard.get(machine.name, 0.0) if machine else float("inf")
+        rebooted = machine is not None and machine.boots > 1
+        return invariants.Causes(task.arn in self.asked, self.ends(task), rebooted, heard)
 
     def _against_runtimes(self, task: Task) -> None:
         found = invariants.nothing_is_stopped_that_runs(task, self.running())

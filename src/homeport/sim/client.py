@@ -38,7 +38,6 @@ class Client:
         self._subnets: list[str] = []
         self._groups: list[str] = []
         self._tasks: list[str] = []  # ARNs that RunTask answered
-        self._asked_to_stop: set[str] = set()
 
     async def prepare(self) -> None:
         """Clusters and groups, before anything goes wrong."""
@@ -74,7 +73,7 @@ class Client:
             case "run":
                 await self._run(step.more)
             case "stop":
-                left = [arn for arn in self._tasks if arn not in self._asked_to_stop]
+                left = [arn for arn in self._tasks if arn not in self._auditor.asked]
                 if left:
                     await self._stop(left[int(step.pick * len(left))])
             case "describe":
@@ -113,7 +112,7 @@ class Client:
         self._tasks += [arn for arn in made if arn not in self._tasks]
 
     async def _stop(self, arn: str) -> None:
-        self._asked_to_stop.add(arn)
+        self._auditor.asked.add(arn)
         await self._ecs("StopTask", cluster=_cluster(arn), task=arn)
         if arn in self._auditor.acknowledged:
             self._auditor.acknowledged[arn] = True

@@ -69,6 +69,31 @@ def a_stopped_task_is_kept_for_an_hour(old: Task, now: float) -> str | None:
     return f"it is forgotten after {kept:.0f} s" if kept < STOPPED_TASK_SECONDS else None
 
 
+class Causes(NamedTuple):
+    """What may end a task. ``asked``: StopTask was called; ``ended``: runtime ids of containers that are over;
+    ``rebooted``: its node was, some time; ``heard``: seconds since the control plane last got a word of its node."""
+
+    asked: bool
+    ended: Collection[str]
+    rebooted: bool
+    heard: float
+
+
+def a_stop_has_its_cause(task: Task, causes: Causes, patience: float) -> str | None:
+    """``task`` was just told to stop. ``patience``: seconds after which a silent node may be given up."""
+    essential = [id for c, id in zip(task.containers, runtime_ids(task), strict=True) if c.essential]
+    match task.stop_code:
+        case "UserInitiated" if not causes.asked:
+            return "it is stopped by a user, and none asked for it"
+        case "EssentialContainerExited" if not any(id in causes.ended for id in essential):
+            return "it is stopped for an essential container's end, and all of them run"
+        case "TerminationNotice" if not causes.rebooted:
+            return f"it is stopped with its machine ({task.stopped_reason}), which never went down"
+        case "InfrastructureHealth" if causes.heard < patience:
+            return f"its node is given up, and was heard {causes.heard:.1f} s ago"
+    return None
+
+
 def run_task_makes_no_more_than_it_is_asked_for(made: Collection[str], count: int) -> str | None:
     return f"{len(made)} tasks were made where {count} were asked for" if len(made) > count else None
 
@@ -218,16 +243,29 @@ def every_end_is_told(task: Task, ends: Mapping[str, Observed]) -> str | None:
 
 def everything_comes_to_rest(task: Task, running: Collection[str], on_its_node: Collection[str]) -> str | None:
     """``running``: runtime ids of running containers anywhere, ``on_its_node`` on the task's own node."""
+    attachments = {attachment.status for attachment in task.attachments}
     if task.last_status == TaskStatus.STOPPED:
+        if "ATTACHED" in attachments:
+            return f"{task.id} is STOPPED, and its interface attached"
         if task.node_status != NodeStatus.STOPPED and task.instance is not None:
             return f"{task.id} is STOPPED, and its node never said so"
         return f"{task.id} is STOPPED and runs" if any(id in running for id in runtime_ids(task)) else None
     if task.last_status != TaskStatus.RUNNING or task.desired_status != "RUNNING":
         return f"{task.id} hangs in {task.last_status.name}, wanted {task.desired_status}"
+    if attachments != {"ATTACHED"}:
+        return f"{task.id} is RUNNING, and its interface {attachments}"
     for container, id in zip(task.containers, runtime_ids(task), strict=True):
         if (container.status == "RUNNING") != (id in on_its_node):
             where = "runs" if id in on_its_node else "doesn't run"
             return f"{task.id}: {container.name} is {container.status} and {where} on its node"
+    return None
+
+
+def every_node_enforces_the_rules(node: str, enforced: Mapping[str, Group], wanted: Mapping[str, Group]) -> str | None:
+    """``wanted``: the groups of the node's interfaces and their peers, as the API has them."""
+    for id, group in wanted.items():
+        if enforced.get(id) != group:
+            return f"{node} enforces {enforced.get(id)} where it should {group}"
     return None
 
 

@@ -113,7 +113,7 @@ class Machine:
         self.runtime_stopped_until = self.disk_full_until = 0.0
         self._loop, self._random, self._net, self._upstream = loop, random, net, upstream
         self._fabric, self._witness, self._settings, self._host = fabric, witness, settings, host
-        self._boots = 1
+        self.boots = 1
         self._away = RESTART_SECONDS
         self._powered = True
 
@@ -130,7 +130,7 @@ class Machine:
         self._powered = False
         self.kill_agent(seconds)
         self._powered = True
-        self._boots += 1
+        self.boots += 1
         self.runtime.reboot()
         self._fabric.reboot(self.name)
 
@@ -160,7 +160,7 @@ class Machine:
             BitIds(self._random.getrandbits),
             asyncio.Event(),
             records=Disk(self, process),
-            host=msgspec.structs.replace(self._host, boot_id=f"{self.name}/{self._boots}"),
+            host=msgspec.structs.replace(self._host, boot_id=f"{self.name}/{self.boots}"),
         )
 
     def disk_seconds(self) -> float:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any
 
 import msgspec
 
 from homeport.agent.config import AgentSettings, Host
-from homeport.services.ec2.model import HOLDS, INTERFACES, POOL
-from homeport.services.ecs.model.task import STOPPED_TASK_SECONDS, TaskStatus
-from homeport.sim import invariants
+from homeport.services.ecs.model.task import STOPPED_TASK_SECONDS
+from homeport.sim import rest
 from homeport.sim.audit import Auditor, Violation
 from homeport.sim.client import Client
 from homeport.sim.control import Server
@@ -22,6 +20,7 @@ from homeport.sim.loop import SimLoop, run
 from homeport.sim.machine import Fabric, Machine
 from homeport.sim.net import Net
 from homeport.sim.process import task_factory
+from homeport.sim.rest import NOBODY, Wrong
 from homeport.sim.scenario import Scenario, Step, chance
 from homeport.store.memory import Fault
 
@@ -128,7 +127,8 @@ class World:
         await self._rest(self._left)
         if self._scenario.an_hour:
             await asyncio.sleep(STOPPED_TASK_SECONDS + 3700.0)
-            self._judge(invariants.nothing_is_left, invariants.nothing_is_left("tasks", self.auditor.tasks))
+            if self.auditor.tasks:
+                self.auditor.fail("a stopped task is forgotten in the end", f"{len(self.auditor.tasks)} tasks are left")
 
     async def _until(self, at: float) -> None:
         await asyncio.sleep(max(0.0, at - self._loop.time()))
@@ -143,14 +143,22 @@ class World:
         while self._calls:
             await asyncio.wait(self._calls)
 
-    async def _rest(self, wrong: Any) -> None:
+    async def _rest(self, wrong: Callable[[], Wrong | None]) -> None:
         """Waits until nothing is wrong any more."""
         deadline = self._loop.time() + REST_SECONDS
         while (found := wrong()) is not None:
             if self._loop.time() >= deadline:
-                self._judge(*found)
+                self.auditor.fail(*found)
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _unsettled(self) -> Wrong | None:
+        plane = self._server.plane
+        return NOBODY if plane is None else rest.unsettled(plane.store.view(), self.auditor)
+
+    def _left(self) -> Wrong | None:
+        plane = self._server.plane
+        return NOBODY if plane is None else rest.left(plane.store.view(), self.auditor)
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -189,63 +197,6 @@ class World:
                 call = asyncio.create_task(self._client.do(step))
                 self._calls.add(call)
                 call.add_done_callback(self._calls.discard)
-
-    # --- at rest ----------------------------------------------------------------------------------------------------
-
-    def _judge(self, invariant: Any, found: str | None) -> None:
-        if found is not None:
-            self.auditor.fail(invariants.name_of(invariant), found)
-
-    def _unsettled(self) -> tuple[Any, str] | None:
-        """What is wrong, as long as it is: (invariant, text)."""
-        if self._server.plane is None:
-            return invariants.everything_comes_to_rest, "there is no control plane"
-        running = self.auditor.running()
-        by_arn = {task.instance: task for task in self.auditor.tasks.values()}
-        places = {arn: self._node_of(arn) for arn in by_arn if arn}
-        for task in self.auditor.tasks.values():
-            on_its_node = places[task.instance].runtime.running() if task.instance else []
-            found = invariants.everything_comes_to_rest(task, running, on_its_node)
-            if found is not None:
-                return invariants.everything_comes_to_rest, found
-        for task in self.auditor.tasks.values():
-            if task.last_status == TaskStatus.STOPPED and not task.lost:
-                found = invariants.every_end_is_told(task, self.auditor.ends(task))
-                if found is not None:
-                    return invariants.every_end_is_told, found
-        live = {t.id for t in self.auditor.tasks.values() if t.last_status < TaskStatus.STOPPED}
-        containers = {id for m in self._machines for id in m.runtime.containers}
-        return self._first_left(
-            ("containers", [id for id in containers if id.rpartition("-")[0] not in live]),
-            ("interfaces on nodes", {id for tasks in self._fabric.interfaces.values() for id in tasks} - live),
-        )
-
-    def _left(self) -> tuple[Any, str] | None:
-        unsettled = self._unsettled()
-        if unsettled is not None:
-            return unsettled
-        assert self._server.plane is not None
-        view = self._server.plane.store.view()
-        return self._first_left(
-            ("tasks that run", [t.id for t in self.auditor.tasks.values() if t.last_status < TaskStatus.STOPPED]),
-            ("interfaces", [i.id for _, i in view.each(INTERFACES)]),
-            ("held addresses", [h.id for h in view.all(HOLDS, POOL)]),
-            ("rooms that are taken", [r.arn for r in self.auditor.rooms.values() if r.cpu_used or r.memory_used]),
-            ("containers", [id for m in self._machines for id in m.runtime.containers]),
-            ("folders", [id for m in self._machines for id in m.runtime.task_folders]),
-        )
-
-    @staticmethod
-    def _first_left(*what: tuple[str, Any]) -> tuple[Any, str] | None:
-        for name, left in what:
-            found = invariants.nothing_is_left(name, left)
-            if found is not None:
-                return invariants.nothing_is_left, found
-        return None
-
-    def _node_of(self, arn: str) -> Machine:
-        """By what each node knows itself as."""
-        return next(machine for machine in self._machines if machine.records.instance().arn == arn)
 
 
 def describe(step: Step) -> str:

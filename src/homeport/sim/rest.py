@@ -1,0 +1,90 @@
+"""What must hold once a world was left alone for long enough: all is as it should be, and nothing is left over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from homeport.agentapi import Group
+from homeport.services.ec2 import groups
+from homeport.services.ec2.model import HOLDS, INTERFACES, POOL
+from homeport.services.ecs.model.task import TaskStatus
+from homeport.sim import invariants
+from homeport.sim.audit import Auditor
+from homeport.sim.control import SCOPE
+from homeport.store import View
+
+
+class Wrong(NamedTuple):
+    invariant: str
+    text: str
+
+
+NOBODY = Wrong("everything comes to rest", "there is no control plane")
+
+
+def unsettled(view: View, auditor: Auditor) -> Wrong | None:
+    """What isn't as it should be, as long as something isn't."""
+    auditor.catch_up(view)
+    return _tasks(auditor) or _rules(view, auditor) or _strangers(auditor)
+
+
+def left(view: View, auditor: Auditor) -> Wrong | None:
+    """The same after every task was stopped: nothing of them may be left, neither in the store nor on nodes."""
+    machines = auditor.machines.values()
+    return unsettled(view, auditor) or _first(
+        ("tasks that run", [t.id for t in auditor.tasks.values() if t.last_status < TaskStatus.STOPPED]),
+        ("interfaces", [interface.id for _, interface in view.each(INTERFACES)]),
+        ("held addresses", [hold.id for hold in view.all(HOLDS, POOL)]),
+        ("rooms that are taken", [r.arn for r in auditor.rooms.values() if r.cpu_used or r.memory_used or r.tasks]),
+        ("containers", [id for machine in machines for id in machine.runtime.containers]),
+        ("folders", [id for machine in machines for id in machine.runtime.task_folders]),
+    )
+
+
+def _tasks(auditor: Auditor) -> Wrong | None:
+    running = auditor.running()
+    for task in auditor.tasks.values():
+        machine = auditor.machine_of(task)
+        on_its_node = machine.runtime.running() if machine else ()
+        found = invariants.everything_comes_to_rest(task, running, on_its_node)
+        if found is not None:
+            return Wrong(invariants.name_of(invariants.everything_comes_to_rest), found)
+        if task.last_status == TaskStatus.STOPPED and not task.lost:
+            found = invariants.every_end_is_told(task, auditor.ends(task))
+            if found is not None:
+                return Wrong(invariants.name_of(invariants.every_end_is_told), found)
+    return None
+
+
+def _rules(view: View, auditor: Auditor) -> Wrong | None:
+    for node in auditor.nodes():
+        direct = {id for interface in node.interfaces.values() for id in interface.groups}
+        ids = direct.union(*(groups.peers(view, SCOPE, id) for id in direct))
+        wanted: dict[str, Group] = {}
+        for id in sorted(ids):
+            group = groups.enforced(view, SCOPE, id)
+            if group is not None:
+                wanted[id] = group
+        found = invariants.every_node_enforces_the_rules(node.name, node.groups, wanted)
+        if found is not None:
+            return Wrong(invariants.name_of(invariants.every_node_enforces_the_rules), found)
+    return None
+
+
+def _strangers(auditor: Auditor) -> Wrong | None:
+    """What nodes hold for tasks that are over."""
+    live = {task.id for task in auditor.tasks.values() if task.last_status < TaskStatus.STOPPED}
+    containers = [id for machine in auditor.machines.values() for id in machine.runtime.containers]
+    return _first(
+        ("containers", [id for id in containers if id.rpartition("-")[0] not in live]),
+        ("interfaces on nodes", [id for node in auditor.nodes() for id in node.interfaces if id not in live]),
+    )
+
+
+def _first(*kinds: tuple[str, Collection[str]]) -> Wrong | None:
+    for kind, found in kinds:
+        text = invariants.nothing_is_left(kind, found)
+        if text is not None:
+            return Wrong(invariants.name_of(invariants.nothing_is_left), text)
+    return None
