@@ -172,6 +172,7 @@ def groups_are_acknowledged_before_they_are_enforced(patch: Patch) -> None:
 
 
 REST, LOST = "everything comes to rest", "nothing acknowledged is lost"
+RULES = "every node enforces the rules"
 REUSED = ("no address is reused before it is free", "no address is attached twice", "no address is given twice")
 
 PLANTS = (
@@ -192,14 +193,14 @@ PLANTS = (
     Plant("addresses are free before every node knows", addresses_are_free_before_every_node_knows, REUSED),
     Plant("tasks are sent to every node", tasks_are_sent_to_every_node, ("a task runs on one node", *REUSED)),
     Plant("nodes are given up too soon", nodes_are_given_up_too_soon, ("a stop has its cause",)),
-    Plant("rules that change are not sent", rules_that_change_are_not_sent, ("every node enforces the rules", *REUSED)),
+    Plant("rules that change are not sent", rules_that_change_are_not_sent, (RULES, *REUSED)),
     Plant("a stop is sent only once", a_stop_is_sent_only_once, (REST,)),
     Plant("answers before it is durable", answers_before_it_is_durable, (LOST, "answers only go forward")),
     Plant("a failed append is not undone", a_failed_append_is_not_undone, (LOST,)),
     Plant("acknowledges before it is on disk", acknowledges_before_it_is_on_disk, (REST,)),
     Plant("nothing is adopted", nothing_is_adopted, (REST, "nothing is stopped that runs")),
     Plant("SIGKILL is never sent", sigkill_is_never_sent, (REST,)),
-    Plant("interfaces are left behind", interfaces_are_left_behind, (*REUSED, "nothing is left")),
+    Plant("interfaces are left behind", interfaces_are_left_behind, (*REUSED, RULES, "nothing is left")),
     Plant("exit codes are made up", exit_codes_are_made_up, ("exit codes are true",)),
     Plant("stopped is reported too early", stopped_is_reported_before_it_is_so, ("nothing is stopped that runs",)),
     Plant("groups are acknowledged too early", groups_are_acknowledged_before_they_are_enforced, REUSED),
