@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     public_pool: str | None = None
     ephemeral: bool = False
     containerd: str | None = None  # socket of a running containerd to use; None: an own one
+    s3_folder: str | None = None  # its folders stand for S3 buckets; None: ``s3`` in ``state``
     overcommit_cpu: float = 16
     overcommit_memory: float = 2
     log_level: str = "INFO"

@@ -177,8 +177,13 @@ def test_every_container_is_named_in_the_overrides_that_are_shown() -> None:
         ),
         (
             {"containerOverrides": [{"name": "app", "environmentFiles": [{"type": "s3", "value": "x"}]}]},
+            "InvalidParameterException",
+            "Invalid arn syntax",
+        ),
+        (
+            {"containerOverrides": [{"name": "app", "resourceRequirements": [{"type": "GPU", "value": "1"}]}]},
             "UnsupportedFeatureException",
-            "environmentFiles",
+            "resourceRequirements",
         ),
         ({"ephemeralStorage": {"sizeInGiB": 30}}, "UnsupportedFeatureException", "ephemeralStorage"),
         ({"cpu": "many"}, "InvalidParameterException", "Invalid 'cpu' setting for task"),
@@ -190,3 +195,18 @@ def test_overrides_that_are_refused(given: dict[str, Any], code: str, text: str)
         checked(given)
     assert caught.value.code == code
     assert text in caught.value.message
+
+
+def test_an_override_replaces_all_environment_files() -> None:
+    def files(*keys: str) -> list[dict[str, str]]:
+        return [{"type": "s3", "value": f"arn:aws:s3:::bucket/{key}.env"} for key in keys]
+
+    container = {"name": "app", "image": "i", "environmentFiles": files("a", "b")}
+    assert container_spec(container).environment_files == ("arn:aws:s3:::bucket/a.env", "arn:aws:s3:::bucket/b.env")
+    kept = overrides.check({"containerOverrides": [{"name": "app", "environmentFiles": files("c")}]}, [container])
+    assert container_spec(overrides.merged(container, kept)).environment_files == ("arn:aws:s3:::bucket/c.env",)
+    other = overrides.check({"containerOverrides": [{"name": "app", "command": ["x"]}]}, [container])
+    assert (
+        container_spec(overrides.merged(container, other)).environment_files
+        == container_spec(container).environment_files
+    )

@@ -27,11 +27,17 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     overcommit_memory: float = 2
     public_pool: str = ""
     containerd: str | None = None
+    s3_folder: str | None = None
     retry_most: float = 120.0
 
     @property
     def folder(self) -> Path:
         return Path(self.state, "agent")
+
+    @property
+    def buckets(self) -> Path:
+        """The folder whose folders stand for S3 buckets: ``s3_folder``, else ``s3`` in the state."""
+        return Path(self.s3_folder or Path(self.state, "s3"))
 
     def __repr__(self) -> str:
         return f"AgentSettings(endpoint={self.endpoint!r}, state={self.state!r}, fargate={self.fargate})"

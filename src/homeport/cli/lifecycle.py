@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -46,6 +47,9 @@ def up(
     containerd: Annotated[
         str | None, Parameter(help="Socket of a running containerd to use instead of an own one.")
     ] = None,
+    s3_folder: Annotated[
+        Path | None, Parameter(help="Folder BUCKET/KEY of environment files (default: s3 in the state folder).")
+    ] = None,
 ) -> None:
     """Start Homeport: the control plane and one Fargate node on this machine."""
     if bool(access_key) != bool(secret_key):
@@ -58,6 +62,7 @@ def up(
         "public_pool": public_pool,
         "ephemeral": ephemeral,
         "containerd": containerd,
+        "s3_folder": str(s3_folder.absolute()) if s3_folder else None,
     }
     with config.alone(state):
         if running := _running(state):

@@ -95,6 +95,7 @@ def agent(
                 overcommit_memory=settings.overcommit_memory,
                 public_pool=settings.public_pool or "",
                 containerd=settings.containerd,
+                s3_folder=settings.s3_folder,
             )
         )
     )

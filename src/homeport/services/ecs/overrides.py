@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from homeport.core.errors import AwsError, invalid_parameter
+from homeport.services.ecs.registration.logs import environment_files
 from homeport.services.ecs.registration.sizes import cpu_units, memory_mib, setting_error
 
 MAX_LENGTH = 8192  # characters of the overrides as JSON (ECS API reference, RunTask)
-_MEMBERS = ("command", "environment", "cpu", "memory", "memoryReservation")
-_UNSUPPORTED = ("environmentFiles", "resourceRequirements")
+_REPLACED = ("command", "environmentFiles", "cpu", "memory", "memoryReservation")
+_MEMBERS = ("environment", *_REPLACED)
 
 
 def check(overrides: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def merged(container: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mappin
         return container
     environment = {e["name"]: e["value"] for e in container.get("environment") or ()}
     environment |= {e["name"]: e["value"] for e in override.get("environment") or ()}
-    replaced = {m: override[m] for m in ("command", "cpu", "memory", "memoryReservation") if m in override}
+    replaced = {m: override[m] for m in _REPLACED if m in override}
     return {**container, **replaced, "environment": [{"name": n, "value": v} for n, v in environment.items()]}
 
 
@@ -77,9 +78,12 @@ def _container(override: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
         raise invalid_parameter("Container Override must have a container name.")
     if name not in names:
         raise invalid_parameter(f"Override for container named {name} is not a container in the TaskDefinition.")
-    for member in _UNSUPPORTED:
-        if override.get(member):
-            raise AwsError("UnsupportedFeatureException", f"Homeport does not support overriding '{member}' yet.")
+    if override.get("resourceRequirements"):
+        raise AwsError(
+            "UnsupportedFeatureException", "Homeport does not support overriding 'resourceRequirements' yet."
+        )
+    if error := environment_files({}, dict(override)):
+        raise invalid_parameter(error)
     for member in ("cpu", "memory", "memoryReservation"):
         if (override.get(member) or 0) < 0:
             raise invalid_parameter(f"Container Override {member} must not be negative.")

@@ -47,6 +47,7 @@ def container_spec(container: Mapping[str, Any]) -> ContainerSpec:
         entry_point=_words(container.get("entryPoint")),
         command=_words(container.get("command")),
         environment={e["name"]: e["value"] for e in container.get("environment") or ()},
+        environment_files=tuple(f["value"] for f in container.get("environmentFiles") or ()),
         user=container.get("user") or None,
         working_directory=container.get("workingDirectory") or None,
         cpu=int(container.get("cpu") or 0),
