@@ -428,6 +428,19 @@ def test_a_silent_node_is_lost_after_a_minute_and_its_addresses_are_held() -> No
     play(scene)
 
 
+def test_a_node_that_hangs_is_lost_as_soon_as_one_that_is_gone() -> None:
+    async def scene(world: World) -> None:
+        agent = await joined(world)
+        arn = await started(world, agent)
+        agent.mute = {HeartbeatMessage}
+        await asyncio.sleep(55)
+        assert (await world.describe(arn))["lastStatus"] == "RUNNING"
+        await asyncio.sleep(35)  # silence is noticed with a heartbeat, of which there is one in 20 s
+        assert (await world.describe(arn))["lastStatus"] == "STOPPED"
+
+    play(scene)
+
+
 def test_a_lost_node_that_returns_stops_its_tasks_before_their_addresses_are_free() -> None:
     async def scene(world: World) -> None:
         agent = await joined(world)

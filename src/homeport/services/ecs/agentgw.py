@@ -95,7 +95,7 @@ class Gateway:
         if self._sessions.get(session.arn) is not session:
             return False
         del self._sessions[session.arn]
-        self._silent[session.arn] = self._clock.mono()
+        self._silent[session.arn] = session.silent_since()
         self._floors[session.arn] = session.floor(self._seen)
         return True
 

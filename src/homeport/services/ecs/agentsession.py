@@ -87,6 +87,7 @@ class Session:
         self._cluster_arn = instance.cluster_arn
         self._store, self._clock, self._ids, self._socket = store, clock, ids, socket
         self._heard = clock.mono()
+        self._hung = False  # whether the connection stood and nothing came any more
         self._over = asyncio.Event()
         self._work = asyncio.Event()
         self._accepted = asyncio.Event()
@@ -131,6 +132,10 @@ class Session:
         self.base = max(self.base, min([seen, *bases]))
         return self.base
 
+    def silent_since(self) -> float:
+        """Monotonic time of the agent's last sign of life, once the session has ended. A connection's end is one."""
+        return self._heard if self._hung else self._clock.mono()
+
     # --- its life -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -164,6 +169,7 @@ class Session:
         while True:
             await self._clock.sleep(HEARTBEAT_SECONDS)
             if self._clock.mono() - self._heard >= SILENCE_SECONDS:
+                self._hung = True
                 raise Ended(f"silent for {SILENCE_SECONDS:.0f} s")
             await self._put(HeartbeatMessage(message_id=self._ids.new("uuid")))
 
