@@ -39,7 +39,7 @@ class Auditor:
         self.violation: Violation | None = None
         self.story: list[str] = []  # only where ``tell``
         self.over = False  # from here on everything is only being taken down
-        self.commits = 0
+        self.commits = self.made = 0  # durable commits, tasks
         self.machines: dict[str, Machine] = {}
         self.fabric: Fabric | None = None
         self.version = 0
@@ -182,6 +182,7 @@ class Auditor:
             self.acknowledged.pop(old.arn, None)
             return
         if old is None:
+            self.made += 1
             made, count = self._made[new.started_by or ""], self.wanted.get(new.started_by or "", 0)
             found = invariants.run_task_makes_no_more_than_it_is_asked_for(made, count)
             self._check(invariants.run_task_makes_no_more_than_it_is_asked_for, found, new.id)

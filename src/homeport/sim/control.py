@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from ipaddress import IPv4Network
 from random import Random
 from typing import Any, Protocol
@@ -27,8 +27,6 @@ from homeport.store import Change, OutcomeUnknown, Scope, Store, StoreClosed, Tx
 from homeport.store.journal import Commit, Logged, Row
 from homeport.store.keys import Key
 from homeport.store.memory import Fault, MemoryJournal
-
-log = logging.getLogger("homeport.sim")
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 SCOPE = Scope(ACCOUNT, REGION)
@@ -175,13 +173,11 @@ class Server:
         if plane is None or process is None:
             return None
         accepted: asyncio.Future[Reply] = self._loop.create_future()
-        heard = lambda: self._witness.heard(node)  # noqa: E731
-        socket = ServerSocket(process, self._net.connect(node), accepted, heard)
-        principal = node_principal(node)
+        socket = ServerSocket(process, self._net.connect(node), accepted, partial(self._witness.heard, node))
 
         async def session() -> Reply:
             try:
-                await plane.gateway.session(principal, query, socket)
+                await plane.gateway.session(node_principal(node), query, socket)
             finally:
                 await socket.close()
             return Reply("none", "the session ended")
