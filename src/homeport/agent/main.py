@@ -21,6 +21,7 @@ import msgspec
 from homeport.agent.config import AgentSettings, Host
 from homeport.agent.drivers import Driver, DriverError, Progress
 from homeport.agent.link import Link, Refused
+from homeport.agent.metadata.server import MetadataServer
 from homeport.agent.network import Network, NetworkError
 from homeport.agent.node import Node
 from homeport.agent.runner import Parts
@@ -54,19 +55,24 @@ async def serve(
     host: Host,
     progress: Callable[[str, Progress | None], None] = lambda image, progress: None,
     loops: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (),
+    metadata: MetadataServer | None = None,
 ) -> None:
     """Runs the agent until ``stop``; containers and interfaces stay as they are. ``loops``: more to run beside it.
+    ``metadata``: what tells tasks about themselves.
 
     Raises (possibly in an exception group) DriverError or NetworkError where the machine can't run tasks, StateDamaged,
     and Refused where the control plane doesn't want this node.
     """
     async with _opened(driver, network), asyncio.TaskGroup() as group:
-        parts = Parts(driver, network, transport, records, clock, host.boot_id, progress)
+        environment = metadata.environment if metadata else lambda goal, container: {}
+        parts = Parts(driver, network, transport, records, clock, host.boot_id, progress, environment)
         node = Node(parts, group)
         await node.adopt()
         link = Link(settings, host, node, network, transport, records, clock, ids)
         for name, loop in (("events", node.watch), ("forget", node.forget), ("link", link.run)):
             group.create_task(loop(), name=name)
+        if metadata:
+            group.create_task(metadata.run(node.at), name="metadata")
         for loop in loops:
             group.create_task(loop(), name="loop")
         await stop.wait()
@@ -90,8 +96,10 @@ def run(settings: AgentSettings) -> int:
 
 
 async def _main(settings: AgentSettings) -> None:
-    from homeport.agent.drivers.containerd import ContainerdDriver, instance
+    from homeport.agent.drivers.containerd import ContainerdDriver, instance, usage
+    from homeport.agent.drivers.containerd.cgroups import Cgroups
     from homeport.agent.http import HttpTransport
+    from homeport.agent.metadata.server import saved_key
     from homeport.agent.network.apply import NodeNetwork
     from homeport.agent.progress import PullProgress
     from homeport.agent.state import FileRecords
@@ -100,8 +108,15 @@ async def _main(settings: AgentSettings) -> None:
     host, clock = this_host(), SystemClock()
     if urlsplit(settings.endpoint).hostname in ("127.0.0.1", "::1", "localhost"):
         settings = msgspec.structs.replace(settings, retry_most=min(settings.retry_most, LOCAL_RETRY_MOST))
-    driver = ContainerdDriver(instance(settings.state, settings.containerd))
-    network = NodeNetwork(settings.instance, settings.public_pool, settings.folder)
+    runtime = instance(settings.state, settings.containerd)
+    driver, cgroups = ContainerdDriver(runtime), Cgroups(runtime.name)
+    metadata = MetadataServer(
+        settings.endpoint,
+        saved_key(settings.folder),
+        lambda task_id, id: usage.read(cgroups, task_id, id, clock.wall()),
+        clock,
+    )
+    network = NodeNetwork(settings.instance, settings.public_pool, settings.folder, listening=metadata.listen)
     transport = HttpTransport(
         settings.endpoint, settings.access_key, settings.secret_key, settings.region, clock, host.agent_version
     )
@@ -123,6 +138,7 @@ async def _main(settings: AgentSettings) -> None:
             host=host,
             progress=progress,
             loops=(progress.run,),
+            metadata=metadata,
         )
     finally:
         await transport.close()

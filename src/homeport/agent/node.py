@@ -95,6 +95,10 @@ class Node:
             if runner is not None:
                 runner.stop()
 
+    def at(self, vpc_id: str, address: str) -> TaskRunner | None:
+        """The task whose interface here has a private address of a VPC."""
+        return next((runner for runner in self._runners.values() if _has(runner, vpc_id, address)), None)
+
     def kick(self) -> None:
         """The control plane is back: reports that wait for a retry are sent now."""
         for runner in self._runners.values():
@@ -171,6 +175,14 @@ class Node:
             except (DriverError, NetworkError) as error:
                 log.warning("can't remove what belongs to no task", extra={"id": id, "error": str(error)})
                 await self._parts.clock.sleep(0.2 * attempt)
+
+
+def _has(runner: TaskRunner, vpc_id: str, address: str) -> bool:
+    """Only what is attached: the record of a task that is gone may name an address that is another's by now."""
+    interface = runner.goal.spec.interface
+    if interface is None or runner.facts.network != "attached":
+        return False
+    return (interface.vpc_id, interface.private_address) == (vpc_id, address)
 
 
 def _new(task: PayloadTask, task_id: str, boot_id: str) -> TaskRecord:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from homeport.agent.drivers import ContainerPlan, Driver, DriverError, Image, Observed, Progress
+from homeport.agent.metadata.shapes import labels
 from homeport.agent.network import Network, NetworkError
 from homeport.agent.plan import (
     REPORT,
@@ -59,7 +60,8 @@ _FINAL = {Pull: "CannotPullContainerError", Create: "CannotCreateContainerError"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a runner acts with. ``progress`` is told of every step of a pull, and (None) of its end."""
+    """What a runner acts with. ``progress`` is told of every step of a pull, and (None) of its end. ``environment``:
+    variables that this node gives a container of a task, unless its definition sets them."""
 
     driver: Driver
     network: Network
@@ -68,6 +70,7 @@ class Parts:
     clock: Clock
     boot_id: str
     progress: Callable[[str, Progress | None], None] = lambda image, progress: None
+    environment: Callable[[TaskGoal, str], dict[str, str]] = lambda goal, container: {}
 
 
 class TaskRunner:
@@ -235,7 +238,8 @@ class TaskRunner:
                 self.facts = msgspec.structs.replace(self.facts, pull_stopped_at=clock.wall())
                 self._change(name, image=image)
             case Create(name):
-                await driver.create(container_plan(self.goal, self.facts, name))
+                given = self._parts.environment(self.goal, name)
+                await driver.create(container_plan(self.goal, self.facts, name, given))
                 self._fold(name, Observed(id=runtime_id(self.goal, name), state="created"))
             case Start(name):
                 self._fold(name, await driver.start(runtime_id(self.goal, name)))
@@ -327,8 +331,8 @@ def _end(c: Container) -> tuple[Any, ...] | None:
     return (c.state, c.exit_code, c.oom, c.error, c.finished_at) if c.over else (c.signalled,) if c.signalled else None
 
 
-def container_plan(goal: TaskGoal, facts: Facts, name: str) -> ContainerPlan:
-    """All that the driver needs to make a container. Pure."""
+def container_plan(goal: TaskGoal, facts: Facts, name: str, given: Mapping[str, str] = {}) -> ContainerPlan:
+    """All that the driver needs to make a container. ``given``: the node's variables. Pure."""
     spec = next(c for c in goal.spec.containers if c.name == name)
     image, interface = facts.containers[name].image, goal.spec.interface
     assert image is not None
@@ -336,14 +340,8 @@ def container_plan(goal: TaskGoal, facts: Facts, name: str) -> ContainerPlan:
         "AWS_REGION": goal.spec.region,
         "AWS_DEFAULT_REGION": goal.spec.region,
         "AWS_EXECUTION_ENV": f"AWS_ECS_{goal.spec.launch_type}",
+        **given,
         **spec.environment,
-    }
-    labels = {
-        "com.amazonaws.ecs.cluster": goal.cluster,
-        "com.amazonaws.ecs.container-name": name,
-        "com.amazonaws.ecs.task-arn": goal.arn,
-        "com.amazonaws.ecs.task-definition-family": goal.spec.family,
-        "com.amazonaws.ecs.task-definition-version": str(goal.spec.revision),
     }
     return ContainerPlan(
         id=runtime_id(goal, name),
@@ -355,5 +353,5 @@ def container_plan(goal: TaskGoal, facts: Facts, name: str) -> ContainerPlan:
         netns=facts.netns,
         hostname=interface.private_dns_name if interface else runtime_id(goal, name)[:12],
         address=interface.private_address if interface else None,
-        labels={**spec.labels, **labels},
+        labels=labels(goal, spec),
     )

@@ -7,6 +7,7 @@ takes a few milliseconds. How the parts are laid out is said in ``layout``.
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from homeport.agentapi import HomeportGroupsMessage, InterfaceSpec
 
 _Result = TypeVar("_Result")
 _FAILURES = (OSError, ValueError, NftError, NftLost, subprocess.SubprocessError)
+Listening = Callable[[str, socket.socket], None]
 KEEP_SECONDS = 10.0  # a look costs 5 ms; firewalls and Docker are started anew rarely
 
 
@@ -35,7 +37,8 @@ class NodeNetwork:
     ``instance``: 8 hex digits, the agent's own on the machine. ``pool``: CIDR of the public addresses that this agent
     serves (its first and last address are the agent's). ``state_dir``: the agent's; a folder ``network`` is made in it.
     ``root``: path of the network namespace that is the host's, None for the process's own. ``keep_seconds``: how soon
-    the host's part is back after others undid it.
+    the host's part is back after others undid it. ``listening`` is given each VPC's id and a socket that listens on
+    the metadata address there; on the network's thread.
     """
 
     def __init__(
@@ -45,10 +48,11 @@ class NodeNetwork:
         state_dir: Path,
         root: str | None = None,
         keep_seconds: float = KEEP_SECONDS,
+        listening: Listening | None = None,
     ) -> None:
         self._names, self._pool = layout.names(instance), layout.pool(pool)
         self._keep_seconds = keep_seconds
-        self._state_dir, self._root = state_dir, root
+        self._state_dir, self._root, self._listening = state_dir, root, listening
         self._thread: ThreadPoolExecutor | None = None
         self._sweeper = ThreadPoolExecutor(1, "conntrack")
         self._node: _Node | None = None
@@ -56,7 +60,7 @@ class NodeNetwork:
 
     async def open(self) -> None:
         if self._node is None:
-            node = _Node(self._names, self._pool, _records(self._state_dir))
+            node = _Node(self._names, self._pool, _records(self._state_dir), self._listening)
             try:
                 await self._call(node.open)
             except NetworkError:
@@ -146,8 +150,10 @@ def host_routes(root: str | None = None) -> list[str]:
 class _Node:
     """The state behind ``NodeNetwork``, for its thread alone. Raises the errors of ``_FAILURES``."""
 
-    def __init__(self, names: layout.Names, pool: layout.Pool, records: Records) -> None:
-        self._names, self._pool, self._records = names, pool, records
+    def __init__(
+        self, names: layout.Names, pool: layout.Pool, records: Records, listening: Listening | None = None
+    ) -> None:
+        self._names, self._pool, self._records, self._listening = names, pool, records, listening
         self._hub: Hub | None = None
         self._routers: dict[str, Router] = {}  # by VPC id
         self._tasks: dict[str, InterfaceSpec] = {}
@@ -238,6 +244,8 @@ class _Node:
             router.close()
             raise
         self._routers[record.vpc_id] = router
+        if self._listening:
+            self._listening(record.vpc_id, router.listen(layout.METADATA_PORT))
 
 
 def _check(task_id: str, interface: InterfaceSpec, pool: layout.Pool) -> None:

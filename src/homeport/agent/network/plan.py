@@ -24,6 +24,7 @@ import msgspec
 
 from homeport.agent.network.layout import (
     METADATA_ADDRESS,
+    METADATA_PORT,
     TABLE,
     UPLINK,
     checked_address,
@@ -136,7 +137,7 @@ def _base_chains(cidr: str) -> dict[str, Chain]:
             (
                 "ct state established,related accept",
                 'iifname "lo" accept',
-                f'iifname != "{UPLINK}" ip daddr {METADATA_ADDRESS} tcp dport 80 accept',
+                f'iifname != "{UPLINK}" ip daddr {METADATA_ADDRESS} tcp dport {METADATA_PORT} accept',
             ),
             "type filter hook input priority filter; policy drop;",
         ),

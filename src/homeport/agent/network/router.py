@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from homeport.agent.network import netlink, netns
 from homeport.agent.network.conntrack import Conntrack
@@ -67,6 +68,21 @@ class Router:
         self._hub.connect(self._namespace, self._netlink, self.index, self.vpc.cidr)
         for interface in self.vpc.interfaces.values():
             self._publish(interface)
+
+    def listen(self, port: int, backlog: int = 128) -> socket.socket:
+        """A socket that listens on the metadata address, where this VPC's tasks reach it. It stays in the namespace,
+        whichever thread uses it; the caller closes it."""
+        with netns.inside(self._namespace):
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((METADATA_ADDRESS, port))
+            listener.listen(backlog)
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
 
     def attach(self, task_id: str, interface: InterfaceSpec) -> str:
         """Makes the task's namespace and interface; returns the namespace's path. What is half-made is the caller's to

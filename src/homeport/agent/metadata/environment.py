@@ -1,0 +1,33 @@
+"""The variables that tell a container where its metadata and the API are. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from homeport.agent.network.layout import METADATA_ADDRESS
+from homeport.agent.plan import TaskGoal
+
+BASE = f"http://{METADATA_ADDRESS}"
+SERVICES = ("ECS", "EC2", "STS")  # services of the API, as AWS's SDKs spell them in AWS_ENDPOINT_URL_<SERVICE>
+KEY_BYTES = 32
+
+
+def endpoint_id(key: bytes, task_id: str, container: str) -> str:
+    """The id of a container in metadata paths: 32 hex characters that only the holder of ``key`` can find. The same
+    after the agent's death, so that what a container was told stays true."""
+    return hmac.new(key, f"{task_id}/{container}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def variables(goal: TaskGoal, container: str, key: bytes, api: bool = True) -> dict[str, str]:
+    """What is added to the container's environment where its definition says nothing else. ``api``: SDKs in it shall
+    reach this control plane. A task without an interface of its own can't reach the address and gets nothing."""
+    if goal.spec.interface is None:
+        return {}
+    id = endpoint_id(key, goal.task_id, container)
+    own = {
+        "ECS_CONTAINER_METADATA_URI": f"{BASE}/v3/{id}",
+        "ECS_CONTAINER_METADATA_URI_V4": f"{BASE}/v4/{id}",
+        "ECS_AGENT_URI": f"{BASE}/api/{id}",
+    }
+    return own | ({f"AWS_ENDPOINT_URL_{service}": BASE for service in SERVICES} if api else {})

@@ -1,0 +1,165 @@
+"""The endpoint itself: a listening socket in every router namespace, one connection per request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from homeport.agent.drivers.usage import Usage
+from homeport.agent.metadata import answers, routes, statistics
+from homeport.agent.metadata.bucket import Bucket
+from homeport.agent.metadata.environment import KEY_BYTES, variables
+from homeport.agent.metadata.http import Api, BadRequest, Request, answer, read_request
+from homeport.agent.metadata.statistics import Samples
+from homeport.agent.plan import Facts, TaskGoal
+from homeport.agent.report import runtime_id
+from homeport.agent.state import StateDamaged, write_durably
+from homeport.agentapi import ContainerSpec
+from homeport.core.clock import Clock
+
+log = logging.getLogger("homeport.agent.metadata")
+
+CONNECTIONS = 32  # of one task at a time; more are closed at once
+LINGER_SECONDS = 2.0  # for the task to take the end of its answer
+TOO_OFTEN = b"You have reached maximum request limit."
+
+
+class Task(Protocol):
+    """A task of this node, as its runner knows it."""
+
+    @property
+    def goal(self) -> TaskGoal: ...
+
+    @property
+    def facts(self) -> Facts: ...
+
+
+FindTask = Callable[[str, str], Task | None]  # by VPC id and private address
+
+
+class _Asker:
+    """What is kept of a task that asks, for as long as its runner lives."""
+
+    def __init__(self, now: float) -> None:
+        self.bucket, self.connections = Bucket(now), 0
+        self.samples: dict[str, Samples] = {}  # by container
+
+
+class MetadataServer:
+    """``usage`` looks at a container of a task, by their ids. ``api``: tasks are pointed to the control plane."""
+
+    def __init__(
+        self, endpoint: str, key: bytes, usage: Callable[[str, str], Usage | None], clock: Clock, api: bool = True
+    ) -> None:
+        self._api, self._key, self._usage, self._clock = Api(endpoint), key, usage, clock
+        self._point_to_api = api
+        self._sockets: asyncio.Queue[tuple[str, socket.socket]] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._askers: WeakKeyDictionary[Task, _Asker] = WeakKeyDictionary()
+
+    def listen(self, vpc_id: str, listener: socket.socket) -> None:
+        """Takes over a listening socket in the router of a VPC. From any thread; connections wait until ``run``."""
+        self._loop.call_soon_threadsafe(self._sockets.put_nowait, (vpc_id, listener))
+
+    def environment(self, goal: TaskGoal, container: str) -> dict[str, str]:
+        """What a container is told by variables, unless its definition sets them."""
+        return variables(goal, container, self._key, self._point_to_api)
+
+    async def run(self, find: FindTask) -> None:
+        """Serves, for ever."""
+        async with contextlib.AsyncExitStack() as stack:
+            while True:
+                vpc_id, listener = await self._sockets.get()
+                server = await asyncio.start_server(partial(self._serve, find, vpc_id), sock=listener)
+                stack.callback(server.close)
+
+    async def _serve(
+        self, find: FindTask, vpc_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            peer = writer.get_extra_info("peername")
+            task = find(vpc_id, peer[0]) if peer else None
+            if task is not None:
+                with self._connection(task) as asker:
+                    if asker is not None:
+                        await self._exchange(task, asker, reader, writer)
+        except (OSError, TimeoutError):
+            pass  # the task has hung up, or doesn't listen
+        except Exception:
+            log.exception("metadata request failed")
+        finally:
+            writer.close()
+
+    @contextlib.contextmanager
+    def _connection(self, task: Task) -> Iterator[_Asker | None]:
+        """The task as an asker with one more connection; None where it has too many."""
+        asker = self._askers.get(task)
+        if asker is None:
+            asker = self._askers[task] = _Asker(self._clock.mono())
+        if asker.connections >= CONNECTIONS:
+            yield None
+            return
+        asker.connections += 1
+        try:
+            yield asker
+        finally:
+            asker.connections -= 1
+
+    async def _exchange(
+        self, task: Task, asker: _Asker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            request = await read_request(reader, writer)
+            if request is None:
+                return
+            if routes.is_api(request.path):
+                await self._api.forward(request, writer)
+                return
+            writer.write(self._answer(task, asker, request))
+        except BadRequest as refused:
+            writer.write(answer(refused.status, f"{refused}\n".encode(), "text/plain; charset=utf-8"))
+        async with asyncio.timeout(LINGER_SECONDS):
+            await writer.drain()
+
+    def _answer(self, task: Task, asker: _Asker, request: Request) -> bytes:
+        if not asker.bucket.take(self._clock.mono()):
+            return answer(429, TOO_OFTEN, "text/plain; charset=utf-8")
+        if request.method != "GET":
+            raise BadRequest(405, "method not allowed")
+        route = routes.route(request.path, request.query)
+        if route is None:
+            raise BadRequest(404, "404 page not found")
+        found = answers.answer(route, task.goal, task.facts, self._key, partial(self._statistics, task.goal, asker))
+        return answer(found.status, msgspec.json.encode(found.body))
+
+    def _statistics(self, goal: TaskGoal, asker: _Asker, spec: ContainerSpec) -> dict[str, Any] | None:
+        id = runtime_id(goal, spec.name)
+        now = self._usage(goal.task_id, id)
+        if now is None:
+            return None
+        samples = asker.samples[spec.name] = statistics.sampled(asker.samples.get(spec.name), now)
+        return statistics.docker(id, spec.name, now, samples.before)
+
+
+def saved_key(folder: Path) -> bytes:
+    """The key of this node's endpoint ids, drawn at the first start and kept in the agent's folder. Raises OSError,
+    StateDamaged."""
+    path = folder / "metadata.key"
+    with contextlib.suppress(FileNotFoundError):
+        key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            raise StateDamaged(f"{path} can't be read: {len(key)} bytes instead of {KEY_BYTES}")
+        return key
+    key = secrets.token_bytes(KEY_BYTES)
+    write_durably(path, key)
+    return key
