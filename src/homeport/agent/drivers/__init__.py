@@ -7,7 +7,7 @@ but ``pull`` and ``events`` end within their own time-outs. A failure is a ``Dri
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -85,6 +85,17 @@ class Driver(Protocol):
     async def create(self, plan: ContainerPlan) -> None: ...
 
     async def start(self, id: str) -> Observed: ...
+
+    async def restart(self, id: str) -> Observed:
+        """Runs a container again that has ended, with the files that it left; the call may also be repeated where it
+        was restarted before."""
+        ...
+
+    async def exec(self, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
+        """Runs a command in a running container, as its user; its exit code. Its output goes nowhere. None: after
+        ``seconds`` it was killed, children included. One run of a ``name`` at a time: what an earlier one left is
+        ended."""
+        ...
 
     async def kill(self, id: str, signal: int | None) -> None:
         """Sends ``signal``; None means the image's stop signal (default SIGTERM). No error if it doesn't run."""

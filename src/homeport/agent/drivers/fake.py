@@ -7,7 +7,7 @@ is said by a ``Behaviour``, so that faults are data.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -20,8 +20,10 @@ SIGKILL, SIGTERM = 9, 15
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     """What happens to containers of an image. ``*_seconds`` are how long the calls take; each call has its effect half
     way through. ``*_error``: the call fails with this text. ``runs``: seconds until the process exits by itself with
-    ``exit_code`` (None: never); ``ends`` with an exit, an out-of-memory kill, or lost by the runtime. ``stops``:
-    seconds from the stop signal to the exit with ``stop_code``; None: it ignores the signal."""
+    ``exit_code`` (None: never; a restart runs as long again); ``ends`` with an exit, an out-of-memory kill, or lost by
+    the runtime. ``stops``: seconds from the stop signal to the exit with ``stop_code``; None: it ignores the signal.
+    ``check``: the exit code of a command that is run in it at this time on the loop's clock (None: it hangs), after
+    ``check_seconds``."""
 
     pull_seconds: float = 0.5
     create_seconds: float = 0.07
@@ -34,6 +36,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     ends: Literal["exit", "oom", "lost"] = "exit"
     stops: float | None = 0.1
     stop_code: int = 143
+    check_seconds: float = 0.05
+    check: Callable[[float], int | None] = lambda now: 0
 
 
 class FakeContainer:
@@ -81,14 +85,19 @@ class FakeRuntime:
 
     def start(self, container: FakeContainer) -> None:
         id, behaviour = container.plan.id, container.behaviour
+        assert container.seen.state == "created", f"{id} was started twice"
         container.starts += 1
-        assert container.starts == 1, f"{id} was started twice"
         self.history.append(("start", id))
         container.seen = msgspec.structs.replace(container.seen, state="running", pid=1, started_at=self._wall())
         if behaviour.runs is not None:
             code = 137 if behaviour.ends == "oom" else behaviour.exit_code
             self._later(behaviour.runs, container, code, behaviour.ends)
         self.notify(id)
+
+    def renew(self, container: FakeContainer) -> None:
+        """It has ended, and is about to be started again."""
+        self.history.append(("restart", container.plan.id))
+        container.seen = Observed(id=container.plan.id, state="created", labels=container.plan.labels)
 
     def signal(self, container: FakeContainer, signal: int | None) -> None:
         if container.seen.state != "running":
@@ -174,6 +183,26 @@ class FakeDriver:
             self._runtime.start(container)
         await asyncio.sleep(container.behaviour.start_seconds / 2)
         return container.seen
+
+    async def restart(self, id: str) -> Observed:
+        container = self._runtime.containers[id]
+        await asyncio.sleep(container.behaviour.start_seconds / 2)
+        self._fault("restart", id)
+        if container.seen.state != "running":
+            self._runtime.renew(container)
+            self._runtime.start(container)
+        await asyncio.sleep(container.behaviour.start_seconds / 2)
+        return container.seen
+
+    async def exec(self, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
+        container = self._runtime.containers.get(id)
+        self._fault("exec", id)
+        if container is None or container.seen.state != "running":
+            raise DriverError("CannotStartContainerExecError", f"{id} does not run")
+        code = container.behaviour.check(asyncio.get_running_loop().time())
+        late = code is None or container.behaviour.check_seconds > seconds
+        await asyncio.sleep(seconds if late else container.behaviour.check_seconds)
+        return None if late else code
 
     async def kill(self, id: str, signal: int | None) -> None:
         await asyncio.sleep(0.001)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
 from homeport.agent.drivers.containerd import (
     daemon,
+    execs,
     files,
     leftovers,
     logs,
@@ -164,7 +166,7 @@ class ContainerdDriver:
             await self._create(plan)
             return
         self._labels[plan.id] = dict(container.labels)
-        await self._create_task(plan, mounts)
+        await self._create_task(plan.id, plan.task_id, plan.spec.name, mounts)
 
     def _container(self, plan: ContainerPlan, resolved: Resolved, user: users.User) -> pb.Container:
         """The container's record, its files, folders and cgroup made. Raises BadContainer, OSError."""
@@ -194,10 +196,10 @@ class ContainerdDriver:
             snapshot_key=plan.id,
         )
 
-    async def _create_task(self, plan: ContainerPlan, mounts: Sequence[pb.Mount]) -> None:
-        output = logs.paths(self._instance.state, plan.task_id, plan.spec.name)
+    async def _create_task(self, id: str, task_id: str, container: str, mounts: Sequence[pb.Mount]) -> None:
+        output = logs.paths(self._instance.state, task_id, container)
         request = pb.CreateTaskRequest(
-            container_id=plan.id,
+            container_id=id,
             rootfs=mounts,
             stdout=str(output["stdout"]),
             stderr=str(output["stderr"]),
@@ -207,11 +209,11 @@ class ContainerdDriver:
         except Unavailable:
             raise
         except CallError as e:
-            await self._remove(plan.id)
+            await self._remove(id)
             # In ECS a container that runc refuses was created, and could not be started.
             raise DriverError("CannotStartContainerError", e.text) from None
 
-    # --- start, kill, remove ------------------------------------------------------------------------------------------
+    # --- start, restart, exec, kill, remove ---------------------------------------------------------------------------
 
     async def start(self, id: str) -> Observed:
         return await self._steady("CannotStartContainerError", lambda: self._start(id))
@@ -234,6 +236,27 @@ class ContainerdDriver:
             self._cgroups.throttle(task_id, int(labels.get(observed.TASK_CPU, "0")))
         self._alive.add(id)
         return Observed(id, "running", response.pid, started_at=started_at, labels=labels)
+
+    async def restart(self, id: str) -> Observed:
+        return await self._steady("CannotStartContainerError", lambda: self._restart(id))
+
+    async def _restart(self, id: str) -> Observed:
+        found = await self._observe(id)
+        if found is not None and found.state == "running":
+            return found  # a repeated call
+        labels = await self._labels_of(id)
+        task_id = labels[observed.TASK]
+        await self._end_task(id)
+        self._events.forget(id)
+        key = pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=id)
+        mounts = (await self._client.call(c.SNAPSHOT_MOUNTS, key)).mounts
+        await self._create_task(id, task_id, labels[observed.CONTAINER], mounts)
+        self._marks.clear(task_id, id)  # not before: a container without both is taken for made halfway
+        return await self._start(id)
+
+    async def exec(self, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
+        work = partial(execs.run, self._client, id, name, command, seconds)
+        return await self._steady("CannotStartContainerExecError", work)
 
     async def _labels_of(self, id: str) -> dict[str, str]:
         if id not in self._labels:

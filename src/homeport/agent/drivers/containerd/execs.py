@@ -1,0 +1,79 @@
+"""Commands run inside a container beside its own process, bounded in time and output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from homeport.agent.drivers.containerd import client as c
+from homeport.agent.drivers.containerd import containerd_pb2 as pb
+from homeport.agent.drivers.containerd.client import AlreadyExists, Client, FailedPrecondition, NotFound
+
+_PROCESS_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Process"
+# Where none is given, the runtime opens /dev/null for reading, so that writing fails; where both are the same, the shim
+# doesn't read what comes to the second. Both devices swallow all that is written.
+_NOWHERE = ("/dev/null", "/dev/zero")
+_KILLED_SECONDS = 5.0  # that a killed command has to be gone
+
+
+class _Spec(msgspec.Struct):
+    """What is needed of a container's runtime spec."""
+
+    process: dict[str, Any]
+
+
+async def run(client: Client, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
+    """Exit code of ``command``, run as the container's user, with its environment, limits and capabilities; None: it
+    took over ``seconds`` and was killed, with all of its process group.
+
+    Its output goes nowhere, so no amount of it fills anything. ``name`` is the run's: what an earlier agent left
+    running under it is ended first. Raises CallError.
+    """
+    spec = (await client.call(c.GET_CONTAINER, pb.ContainerId(id=id))).container.spec
+    process = msgspec.json.decode(spec.value, type=_Spec).process | {"args": list(command), "terminal": False}
+    body = AnyMessage(type_url=_PROCESS_TYPE, value=msgspec.json.encode(process))
+    request = pb.ExecRequest(container_id=id, exec_id=name, spec=body, stdout=_NOWHERE[0], stderr=_NOWHERE[1])
+    this = pb.TaskRequest(container_id=id, exec_id=name)
+    try:
+        await client.call(c.EXEC, request)
+    except AlreadyExists:
+        await _end(client, this)
+        await client.call(c.EXEC, request)
+    pid = 0
+    try:
+        pid = (await client.call(c.START_TASK, this)).pid
+        async with asyncio.timeout(seconds):  # ours: containerd answers a deadline of the call's with any error
+            return (await client.call(c.WAIT_TASK, this, seconds + _KILLED_SECONDS)).exit_status
+    except TimeoutError:
+        return None
+    finally:
+        await _end(client, this, pid)
+
+
+async def _end(client: Client, this: pb.TaskRequest, pid: int = 0) -> None:
+    """Kills what still runs and forgets the run. ``pid`` 0: containerd is asked for it."""
+    with contextlib.suppress(NotFound):
+        process = (await client.call(c.GET_TASK, this)).process
+        if process.status == pb.RUNNING:
+            _kill_group(pid or process.pid)
+            with contextlib.suppress(NotFound, FailedPrecondition):
+                kill = pb.KillRequest(container_id=this.container_id, exec_id=this.exec_id, signal=signal.SIGKILL)
+                await client.call(c.KILL_TASK, kill)
+            with contextlib.suppress(NotFound, TimeoutError):
+                async with asyncio.timeout(_KILLED_SECONDS):
+                    await client.call(c.WAIT_TASK, this)
+        await client.call(c.DELETE_PROCESS, this)
+
+
+def _kill_group(pid: int) -> None:
+    """The runtime gives each command a session of its own, so its children are in its process group."""
+    with contextlib.suppress(ProcessLookupError):
+        if pid and os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
