@@ -144,7 +144,7 @@ class World:
 
     def run(self, story: Callable[[World], Any]) -> None:
         async def main() -> None:
-            await asyncio.wait_for(story(self), 3600)
+            await asyncio.wait_for(story(self), 7200)
             await self.kill()
 
         run(main(), self.loop)

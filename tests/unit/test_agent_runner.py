@@ -385,7 +385,9 @@ def test_a_payload_that_comes_again_changes_nothing_and_a_late_one_starts_nothin
         assert w.control.reports[reports:][-1]["status"] == "STOPPED"  # told again, not run again
         assert w.control.containers["web"]["exitCode"] == 4
         assert len(order(w, "start")) == 1
-        await asyncio.sleep(700)
+        await asyncio.sleep(3500)
+        assert w.records.tasks
+        await asyncio.sleep(200)
         assert not w.records.tasks  # forgotten
 
     World(web=Behaviour(runs=1.0, exit_code=4)).run(story)

@@ -47,6 +47,18 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
     assert records.load() == []
 
 
+def test_what_a_task_wrote_goes_with_its_record(tmp_path: Path) -> None:
+    records = FileRecords(tmp_path)
+    asyncio.run(records.save(record()))
+    output, other = (tmp_path / "logs" / id / "app" / "stdout" for id in (TASK_ID, "f" * 32))
+    for path in (output, other):
+        path.parent.mkdir(parents=True)
+        path.write_text("said")
+    asyncio.run(records.delete(TASK_ID))
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["f" * 32]
+    assert records.load() == []
+
+
 def test_nobody_else_may_read_them(tmp_path: Path) -> None:
     asyncio.run(FileRecords(tmp_path / "agent").save(record()))
     assert stat.S_IMODE(file_of(tmp_path / "agent").stat().st_mode) == 0o600

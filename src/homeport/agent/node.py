@@ -22,7 +22,8 @@ from homeport.agentapi import ManifestTask, PayloadTask, TaskSpec
 
 log = logging.getLogger("homeport.agent.node")
 
-REMEMBER = 600.0  # seconds for which a finished task is known, so that a late payload doesn't run it twice
+# Seconds for which a finished task is known, so that a late payload doesn't run it twice, and its output is kept.
+REMEMBER = 3600.0
 SWEEP = 60.0  # seconds between two looks for finished tasks to forget
 CLEAN_ATTEMPTS = 3  # for what belongs to no task; the next start tries again
 RUNNER_PAUSE = 5.0  # seconds before a runner that failed unexpectedly goes on

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -64,11 +65,15 @@ class Records(Protocol):
 
     async def save_instance(self, instance: Instance) -> None: ...
 
-    async def delete(self, task_id: str) -> None: ...
+    async def delete(self, task_id: str) -> None:
+        """Forgets the task, and what its containers wrote."""
+        ...
 
 
 class FileRecords:
-    """``Records`` in a folder, made if it isn't there. Writes happen in threads: an fsync takes milliseconds."""
+    """``Records`` in a folder, made if it isn't there. Writes happen in threads: an fsync takes milliseconds.
+
+    The driver writes a task's output to ``logs/<task id>`` in the same folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._tasks = folder, folder / "tasks"
@@ -94,7 +99,10 @@ class FileRecords:
         await self._write(self._folder / "instance.json", instance)
 
     async def delete(self, task_id: str) -> None:
-        self._path(task_id).unlink(missing_ok=True)
+        output = self._folder / "logs" / task_id
+        if output.exists():
+            await asyncio.to_thread(shutil.rmtree, output)
+        self._path(task_id).unlink(missing_ok=True)  # last: while it is there, it will be tried again
 
     def _path(self, task_id: str) -> Path:
         return self._tasks / f"{task_id}.json"
