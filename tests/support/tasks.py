@@ -24,7 +24,12 @@ class Tasks:
         return self.start([shell | container], groups, public)
 
     def start(
-        self, containers: list[dict[str, Any]], groups: list[str] | None = None, public: bool = True, **definition: Any
+        self,
+        containers: list[dict[str, Any]],
+        groups: list[str] | None = None,
+        public: bool = True,
+        overrides: dict[str, Any] | None = None,
+        **definition: Any,
     ) -> str:
         registered = self.ecs.register_task_definition(
             family="tests",
@@ -37,6 +42,7 @@ class Tasks:
             cluster="tests",
             taskDefinition=registered,
             launchType="FARGATE",
+            overrides=overrides or {},
             networkConfiguration={
                 "awsvpcConfiguration": {
                     "subnets": [self.homeport.subnet],

@@ -65,7 +65,7 @@ async def serve(
     """
     async with _opened(driver, network), asyncio.TaskGroup() as group:
         environment = metadata.environment if metadata else lambda goal, container: {}
-        parts = Parts(driver, network, transport, records, clock, host.boot_id, progress, environment)
+        parts = Parts(driver, network, transport, records, clock, host.boot_id, progress, environment, settings.buckets)
         node = Node(parts, group)
         await node.adopt()
         link = Link(settings, host, node, network, transport, records, clock, ids)

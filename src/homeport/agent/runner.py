@@ -12,11 +12,14 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from homeport.agent import environment_files
 from homeport.agent.drivers import ContainerPlan, Driver, DriverError, Image, Observed, Progress
+from homeport.agent.environment_files import ResourceFailed
 from homeport.agent.metadata.shapes import labels
 from homeport.agent.network import Network, NetworkError
 from homeport.agent.plan import (
@@ -49,6 +52,7 @@ from homeport.agent.plan import (
 from homeport.agent.report import Acknowledged, acknowledge, next_report, runtime_id
 from homeport.agent.state import VERSION, Records, TaskRecord
 from homeport.agent.transport import CallFailed, Transport
+from homeport.agentapi import ContainerSpec
 from homeport.core.clock import Clock
 
 log = logging.getLogger("homeport.agent.runner")
@@ -61,7 +65,8 @@ _FINAL = {Pull: "CannotPullContainerError", Create: "CannotCreateContainerError"
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a runner acts with. ``progress`` is told of every step of a pull, and (None) of its end. ``environment``:
-    variables that this node gives a container of a task, unless its definition sets them."""
+    variables that this node gives a container of a task, unless its definition sets them. ``buckets``: the folder of
+    folders that stand for S3's."""
 
     driver: Driver
     network: Network
@@ -71,6 +76,7 @@ class Parts:
     boot_id: str
     progress: Callable[[str, Progress | None], None] = lambda image, progress: None
     environment: Callable[[TaskGoal, str], dict[str, str]] = lambda goal, container: {}
+    buckets: Path = Path("s3")
 
 
 class TaskRunner:
@@ -214,7 +220,7 @@ class TaskRunner:
         try:
             await self._act(action)
             self._retry.pop(where, None)
-        except (DriverError, NetworkError, CallFailed, OSError) as error:
+        except (DriverError, NetworkError, ResourceFailed, CallFailed, OSError) as error:
             self._failed(where, action, error)
         except Exception as error:
             log.exception("unexpected failure", extra={"task": self.goal.task_id})
@@ -238,7 +244,8 @@ class TaskRunner:
                 self.facts = msgspec.structs.replace(self.facts, pull_stopped_at=clock.wall())
                 self._change(name, image=image)
             case Create(name):
-                given = self._parts.environment(self.goal, name)
+                files = await environment_files.read(self._parts.buckets, self._spec(name).environment_files)
+                given = {**self._parts.environment(self.goal, name), **files}
                 await driver.create(container_plan(self.goal, self.facts, name, given))
                 self._fold(name, Observed(id=runtime_id(self.goal, name), state="created"))
             case Start(name):
@@ -259,11 +266,14 @@ class TaskRunner:
                 self._known = acknowledge(self._known, report)
 
     async def _pull(self, name: str) -> Image:
-        reference = next(c.image for c in self.goal.spec.containers if c.name == name)
+        reference = self._spec(name).image
         try:
             return await self._parts.driver.pull(reference, lambda p: self._parts.progress(reference, p))
         finally:
             self._parts.progress(reference, None)
+
+    def _spec(self, name: str) -> ContainerSpec:
+        return next(c for c in self.goal.spec.containers if c.name == name)
 
     async def _save(self) -> None:
         record = self._record()
@@ -279,6 +289,8 @@ class TaskRunner:
         must succeed in the end and is repeated."""
         extra: dict[str, Any] = {"task": self.goal.task_id, "action": type(action).__name__, "error": str(error)}
         match action:
+            case Create() if isinstance(error, ResourceFailed):
+                self.facts = msgspec.structs.replace(self.facts, failure=self.facts.failure or str(error))
             case Pull(name) | Create(name) | Start(name):
                 known = isinstance(error, DriverError)
                 self._fail_container(name, str(error) if known else f"{_FINAL[type(action)]}: {error!r}"[:1024])
@@ -332,7 +344,7 @@ def _end(c: Container) -> tuple[Any, ...] | None:
 
 
 def container_plan(goal: TaskGoal, facts: Facts, name: str, given: Mapping[str, str] = {}) -> ContainerPlan:
-    """All that the driver needs to make a container. ``given``: the node's variables. Pure."""
+    """All that the driver needs to make a container. ``given``: the node's variables and those of files. Pure."""
     spec = next(c for c in goal.spec.containers if c.name == name)
     image, interface = facts.containers[name].image, goal.spec.interface
     assert image is not None

@@ -61,7 +61,6 @@ _CONTAINER: tuple[tuple[Callable[[Members], bool], str], ...] = (
         for member in (
             "healthCheck",
             "secrets",
-            "environmentFiles",
             "mountPoints",
             "volumesFrom",
             "firelensConfiguration",
