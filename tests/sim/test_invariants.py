@@ -11,7 +11,7 @@ from homeport.agent.drivers import Observed
 from homeport.agentapi import Group, InterfaceSpec, Rule
 from homeport.services.ec2.model import NetworkInterface
 from homeport.services.ecs.model.instance import Room
-from homeport.services.ecs.model.task import Container, NodeStatus, Task, TaskStatus
+from homeport.services.ecs.model.task import Attachment, Container, NodeStatus, Task, TaskStatus
 from homeport.sim import invariants as law
 
 ID = "0" * 31 + "1"
@@ -174,10 +174,12 @@ def test_nothing_acknowledged_is_lost_and_answers_only_go_forward() -> None:
 
 
 def test_everything_comes_to_rest() -> None:
-    running = changed(containers=(replace(OVER, status="RUNNING", exit_code=None),))
+    attached = (Attachment(id="1", status="ATTACHED"),)
+    running = changed(containers=(replace(OVER, status="RUNNING", exit_code=None),), attachments=attached)
     here = {f"{ID}-0"}
     assert law.everything_comes_to_rest(running, here, here) is None
     assert law.everything_comes_to_rest(running, here, set())
+    assert law.everything_comes_to_rest(replace(running, attachments=()), here, here)
     assert law.everything_comes_to_rest(changed(desired_status="STOPPED"), here, here)
     assert law.everything_comes_to_rest(changed(last_status=TaskStatus.PENDING), here, here)
     silent = changed(last_status=TaskStatus.STOPPED)
@@ -185,6 +187,35 @@ def test_everything_comes_to_rest() -> None:
     over = replace(silent, node_status=NodeStatus.STOPPED)
     assert law.everything_comes_to_rest(over, set(), set()) is None
     assert law.everything_comes_to_rest(over, here, set())
+    assert law.everything_comes_to_rest(replace(over, attachments=attached), set(), set())
+
+
+CALM = law.Causes(asked=False, ended=(), rebooted=False, heard=1.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("UserInitiated", CALM._replace(asked=True)),
+        ("EssentialContainerExited", CALM._replace(ended=(f"{ID}-0",))),
+        ("TerminationNotice", CALM._replace(rebooted=True)),
+        ("InfrastructureHealth", CALM._replace(heard=60.0)),
+    ],
+)
+def test_a_stop_has_its_cause(code: str, cause: law.Causes) -> None:
+    assert law.a_stop_has_its_cause(changed(stop_code=code), CALM, 60.0)
+    assert law.a_stop_has_its_cause(changed(stop_code=code), cause, 60.0) is None
+
+
+def test_every_node_enforces_the_rules() -> None:
+    rule = Rule(protocol="-1", groups=("sg-2",))
+    own, peer = Group(group_id="sg-1", ingress=(rule,)), Group(group_id="sg-2", members=("172.31.0.4",))
+    has = {"sg-1": own, "sg-2": peer}
+    assert law.every_node_enforces_the_rules("n", has, [own], [peer]) is None
+    assert law.every_node_enforces_the_rules("n", has, [replace(own, members=("172.31.0.5",))], [peer]) is None
+    assert law.every_node_enforces_the_rules("n", has, [replace(own, ingress=())], [peer])
+    assert law.every_node_enforces_the_rules("n", has, [own], [replace(peer, members=())])
+    assert law.every_node_enforces_the_rules("n", {"sg-1": own}, [own], [peer])
 
 
 def test_names() -> None:

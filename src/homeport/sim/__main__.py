@@ -17,7 +17,7 @@ from homeport.sim.scenario import draw
 from homeport.sim.shorten import shortest
 from homeport.sim.world import Outcome, play
 
-LINES = 80  # of a story, at most
+LINES = 50  # of a story's details, at most
 PLAIN_EVERY = 10.0  # seconds between two lines of progress where there is no terminal
 
 app = App(name="python -m homeport.sim", help="Plays simulated worlds and judges them.")
@@ -96,11 +96,13 @@ def _explain(failed: Outcome, console: Console) -> None:
 
 
 def relevant(outcome: Outcome) -> list[str]:
-    """What explains a violation: the steps, deaths and starts, and all about the task that it is about."""
+    """What explains a violation: all steps, starts and deaths, and the last lines about its task, or about all."""
     assert outcome.violation is not None
-    task = outcome.violation.task
-    marks = ("  step: ", " starts", " dead ", "VIOLATED", *([task] if task else ["  node", "  store: ", "  client: "]))
-    return [line for line in outcome.story if any(mark in line for mark in marks)][-LINES:]
+    frame = ("  step: ", " starts", " dead ", "VIOLATED")
+    about = outcome.violation.task
+    detail = [line for line in outcome.story if about in line and not any(mark in line for mark in frame)]
+    kept = set(detail[-LINES:])
+    return [line for line in outcome.story if line in kept or any(mark in line for mark in frame)]
 
 
 if __name__ == "__main__":

@@ -261,11 +261,18 @@ def everything_comes_to_rest(task: Task, running: Collection[str], on_its_node: 
     return None
 
 
-def every_node_enforces_the_rules(node: str, enforced: Mapping[str, Group], wanted: Mapping[str, Group]) -> str | None:
-    """``wanted``: the groups of the node's interfaces and their peers, as the API has them."""
-    for id, group in wanted.items():
-        if enforced.get(id) != group:
-            return f"{node} enforces {enforced.get(id)} where it should {group}"
+def every_node_enforces_the_rules(
+    node: str, enforced: Mapping[str, Group], direct: Iterable[Group], peers: Iterable[Group]
+) -> str | None:
+    """``direct``: the groups of the node's interfaces as the API has them, ``peers``: those that their rules name."""
+    for group in direct:
+        has = enforced.get(group.group_id)
+        if has is None or (has.ingress, has.egress) != (group.ingress, group.egress):
+            return f"{node} enforces {has} where it should {group}"
+    for group in peers:
+        has = enforced.get(group.group_id)
+        if has is None or has.members != group.members:
+            return f"{node} takes {has} for the group {group}"
     return None
 
 

@@ -58,15 +58,13 @@ def _tasks(auditor: Auditor) -> Wrong | None:
 
 
 def _rules(view: View, auditor: Auditor) -> Wrong | None:
+    def known(ids: set[str]) -> list[Group]:
+        return [group for id in sorted(ids) if (group := groups.enforced(view, SCOPE, id)) is not None]
+
     for node in auditor.nodes():
         direct = {id for interface in node.interfaces.values() for id in interface.groups}
-        ids = direct.union(*(groups.peers(view, SCOPE, id) for id in direct))
-        wanted: dict[str, Group] = {}
-        for id in sorted(ids):
-            group = groups.enforced(view, SCOPE, id)
-            if group is not None:
-                wanted[id] = group
-        found = invariants.every_node_enforces_the_rules(node.name, node.groups, wanted)
+        peers = {peer for id in direct for peer in groups.peers(view, SCOPE, id)}
+        found = invariants.every_node_enforces_the_rules(node.name, node.groups, known(direct), known(peers))
         if found is not None:
             return Wrong(invariants.name_of(invariants.every_node_enforces_the_rules), found)
     return None
