@@ -37,12 +37,14 @@ ps -C python3 -o args= | grep -e '-m homeport' | sed 's/^/process /'
 ls -d /run/homeport-* 2>/dev/null
 true
 """
-SERVER, AGENT, SUPERVISOR = "server", "agent", "supervise"
+# How the command lines of Homeport's processes begin, after their folder.
+SERVER, AGENT, SUPERVISOR = (f"python3 -m homeport {command}" for command in ("server", "agent", "supervise"))
+CONTAINERD = "containerd -c"
 BROUGHT_BACK = [
     pytest.param((SERVER,), id="server"),
     pytest.param((AGENT,), id="agent"),
-    pytest.param(("containerd",), id="containerd"),
-    pytest.param((SUPERVISOR, SERVER, AGENT, "containerd"), id="all"),
+    pytest.param((CONTAINERD,), id="containerd"),
+    pytest.param((SUPERVISOR, SERVER, AGENT, CONTAINERD), id="all"),
 ]
 
 
@@ -51,6 +53,7 @@ class Guest:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        machine.run("ip netns add first; ip netns delete first")  # leaves the mount of /run/netns, which all share
         self.before = self.inventory()
         self.homeport = GuestHomeport(machine)
 
@@ -75,10 +78,8 @@ class Guest:
         return self.tasks.wait(task["taskArn"], "STOPPED", SLOW)
 
     def signal(self, name: str, *processes: str) -> None:
-        """Sends a signal to processes of Homeport."""
-        for process in processes:
-            pattern = "-x containerd" if process == "containerd" else f"-f '^[^ ]*python3 -m homeport {process}'"
-            self.machine.run(f"pkill -{name} {pattern}")
+        """Sends a signal to processes of Homeport, all at once."""
+        self.machine.run(f"pkill -{name} -f '^[^ ]*({'|'.join(processes)})'")
 
     def cgroup(self, task: dict[str, Any]) -> str:
         return self.machine.run(f"ls -d /sys/fs/cgroup/homeport-*/{task['taskArn'].rpartition('/')[2]}").strip()
@@ -137,7 +138,7 @@ def test_a_tasks_limits_are_the_kernels(guest: Guest) -> None:
     logs = guest.homeport.command("logs", task["taskArn"]).stdout.split()
     assert {"cpu", "memory", "pids"} <= set(logs), "the container sees its own group, with its controllers"
     guest.stop(task)
-    assert guest.machine.run(f"test -e {group} || echo gone").strip() == "gone"
+    until(lambda: guest.machine.run(f"ls -d {group} || true"), lambda seen: "No such file" in seen)
 
 
 @pytest.mark.parametrize(
