@@ -100,6 +100,7 @@ class ContainerSpec(Message, frozen=True):
 
     name: str
     image: str
+    arn: str = ""
     essential: bool = True
     entry_point: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None

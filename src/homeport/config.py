@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     s3_folder: str | None = None  # its folders stand for S3 buckets; None: ``s3`` in ``state``
     overcommit_cpu: float = 16
     overcommit_memory: float = 2
+    task_endpoints: bool = True  # tasks' SDKs are pointed to this Homeport by AWS_ENDPOINT_URL_<SERVICE>
     log_level: str = "INFO"
 
     def path(self, *parts: str) -> Path:

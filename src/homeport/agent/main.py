@@ -115,6 +115,7 @@ async def _main(settings: AgentSettings) -> None:
         saved_key(settings.folder),
         lambda task_id, id: usage.read(cgroups, task_id, id, clock.wall()),
         clock,
+        settings.task_endpoints,
     )
     network = NodeNetwork(settings.instance, settings.public_pool, settings.folder, listening=metadata.listen)
     transport = HttpTransport(

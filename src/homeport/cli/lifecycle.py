@@ -50,6 +50,9 @@ def up(
     s3_folder: Annotated[
         Path | None, Parameter(help="Folder BUCKET/KEY of environment files (default: s3 in the state folder).")
     ] = None,
+    task_endpoints: Annotated[
+        bool | None, Parameter(help="Point the AWS SDKs in tasks to this Homeport (default: yes).")
+    ] = None,
 ) -> None:
     """Start Homeport: the control plane and one Fargate node on this machine."""
     if bool(access_key) != bool(secret_key):
@@ -63,6 +66,7 @@ def up(
         "ephemeral": ephemeral,
         "containerd": containerd,
         "s3_folder": str(s3_folder.absolute()) if s3_folder else None,
+        "task_endpoints": task_endpoints,
     }
     with config.alone(state):
         if running := _running(state):

@@ -74,7 +74,7 @@ def container(version: Version, goal: TaskGoal, facts: Facts, spec: ContainerSpe
         "Networks": [_network(version, interface)] if interface else None,
     }
     if version == "v4":
-        shown["Snapshotter"] = "overlayfs"
+        shown |= {"ContainerARN": spec.arn or None, "Snapshotter": "overlayfs"}
     return {name: value for name, value in shown.items() if value is not None}
 
 

@@ -21,6 +21,7 @@ def task_spec(
     """The task as its node shall run it. ``facts`` are ``ec2.eni.spec_facts`` of the interface."""
     cpu, memory = overrides.size(task.overrides, definitions.task_cpu(definition), definitions.task_memory(definition))
     parsed = arn.parse(task.cluster_arn)
+    arns = {c.name: task.container_arn(c) for c in task.containers}
     return TaskSpec(
         family=definition.family,
         revision=definition.revision,
@@ -30,19 +31,21 @@ def task_spec(
         cpu=cpu,
         memory=memory,
         containers=tuple(
-            container_spec(overrides.merged(c, task.overrides)) for c in definitions.containers(definition)
+            container_spec(overrides.merged(c, task.overrides), arns.get(c["name"], ""))
+            for c in definitions.containers(definition)
         ),
         interface=interface_spec(task, interface, facts) if interface else None,
     )
 
 
-def container_spec(container: Mapping[str, Any]) -> ContainerSpec:
-    """A container definition, overrides merged, as its node shall run it."""
+def container_spec(container: Mapping[str, Any], arn: str = "") -> ContainerSpec:
+    """A container definition, overrides merged, as its node shall run it. ``arn``: the task's container's own."""
     ulimits = tuple(Ulimit(u["name"], u["softLimit"], u["hardLimit"]) for u in container.get("ulimits") or ())
     capabilities = (container.get("linuxParameters") or {}).get("capabilities") or {}
     return ContainerSpec(
         name=container["name"],
         image=container["image"],
+        arn=arn,
         essential=container.get("essential", True),
         entry_point=_words(container.get("entryPoint")),
         command=_words(container.get("command")),

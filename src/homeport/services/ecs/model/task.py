@@ -131,6 +131,9 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     def arn(self) -> str:
         return f"{self.cluster_arn.replace(':cluster/', ':task/', 1)}/{self.id}"
 
+    def container_arn(self, container: Container) -> str:
+        return f"{self.arn.replace(':task/', ':container/', 1)}/{container.id}"
+
     @property
     def family(self) -> str:
         return self.definition_arn.rpartition("/")[2].rpartition(":")[0]

@@ -85,7 +85,7 @@ def _containers(task: Task, definition: TaskDefinition | None) -> list[dict[str,
 
 def _container(container: Container, task: Task, defined: Any) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "containerArn": f"{task.arn.replace(':task/', ':container/', 1)}/{container.id}",
+        "containerArn": task.container_arn(container),
         "taskArn": task.arn,
         "name": container.name,
         "lastStatus": container.status,
