@@ -150,3 +150,48 @@ def test_a_running_one_stays_as_it_is(own_homeport: Callable[..., Homeport]) -> 
     again = homeport.command("up", "--detach", "--port", "1")
     assert f"already running on http://127.0.0.1:{homeport.port}" in again.stdout
     assert homeport.client("ecs").list_clusters()["clusterArns"] == []
+
+
+# --- odd commands -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("logs nothing-like-it", "No task"),
+        ("logs ../..", "No task"),
+        ("story x", "ARN"),
+        ("image rm nosuch", "no image"),
+        ("image rm ", "invalid reference format"),
+        ("image load /nosuch", "no file"),
+        ("image load /etc/passwd", "not an image archive"),
+        ("image pull 127.0.0.1:1/x", "connection refused"),
+        ("backup /nosuch/file", "No such file"),
+        ("restore /etc/passwd", "homeport down"),
+        ("reset", "--ephemeral"),
+        ("supervise", "already runs"),
+    ],
+)
+def test_odd_commands_are_explained(homeport: Homeport, command: str, text: str) -> None:
+    done = homeport.command(*command.split(" "), check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert text in done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["status", "logs x", "env", "image ls", "down", "backup x", "restart", "reset"])
+def test_a_state_that_was_never_started_is_told_and_not_made(tmp_path: Path, command: str) -> None:
+    done = Homeport(tmp_path / "none").command(*command.split(" "), check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "homeport up" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_is_piped_is_plain(homeport: Homeport) -> None:
+    for command in ("status", "image ls", "env"):
+        said = homeport.command(*command.split(" ")).stdout
+        assert said
+        assert "\x1b" not in said
+    assert set(json.loads(homeport.command("status", "--json").stdout)) >= {"control_plane", "nodes", "tasks"}

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from homeport import config
 from homeport.agent.drivers import DriverError, Image, Progress
-from homeport.agent.drivers.containerd import BadArchive, ImageStore, ensure, instance
+from homeport.agent.drivers.containerd import BadArchive, BadReference, CallError, ImageStore, ensure, instance
 from homeport.cli import CommandError
 from homeport.cli.lifecycle import State
 from homeport.cli.terminal import size, table
@@ -29,9 +29,9 @@ def _with_store(state: str | None, work: Callable[[ImageStore], Awaitable[T]]) -
 
     try:
         return asyncio.run(run())
-    except DriverError as error:
+    except (DriverError, CallError) as error:
         raise CommandError(error.text) from error
-    except BadArchive as error:
+    except (BadArchive, BadReference) as error:
         raise CommandError(str(error)) from error
 
 

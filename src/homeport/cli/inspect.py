@@ -132,9 +132,8 @@ def _task_folder(settings: Settings, start: str) -> Path:
     root = settings.path("agent", "logs")
     found = sorted(root.glob(f"{start}*")) if start and start.isalnum() else []
     if len(found) != 1:
-        raise CommandError(
-            f"{len(found) or 'No'} task{'s' * (len(found) > 1)} with logs on this machine start with {start!r}."
-        )
+        which = f"{len(found)} tasks with logs on this machine start" if found else "No task with logs here starts"
+        raise CommandError(f"{which} with {start!r}.")
     return found[0]
 
 
