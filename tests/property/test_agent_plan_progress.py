@@ -10,28 +10,34 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeport.agent.drivers import Image
-from homeport.agent.plan import (
+from homeport.agent.actions import (
     NETWORK,
     REPORT,
-    SIGKILL,
     STATE,
     Action,
     Attach,
     Cancel,
-    Container,
+    Check,
     Create,
     Detach,
-    Facts,
     Fail,
     Kill,
     Pull,
     Remove,
     RemoveTask,
     Report,
-    Retry,
+    Restart,
     Save,
     Start,
+    slot,
+)
+from homeport.agent.drivers import Image, Observed
+from homeport.agent.health import judged
+from homeport.agent.plan import (
+    SIGKILL,
+    Container,
+    Facts,
+    Retry,
     TaskGoal,
     TaskSeen,
     advance,
@@ -40,11 +46,12 @@ from homeport.agent.plan import (
     finished,
     initial,
     network_gone,
-    slot,
+    restarted,
+    settled,
     wake_at,
 )
 from homeport.agent.report import Acknowledged, acknowledge, next_report
-from homeport.agentapi import ContainerSpec, Dependency, InterfaceSpec, TaskSpec
+from homeport.agentapi import ContainerSpec, Dependency, HealthCheck, InterfaceSpec, RestartPolicy, TaskSpec
 
 TASK_ID = "0123456789abcdef0123456789abcdef"
 TASK = f"arn:aws:ecs:us-east-1:123456789012:task/demo/{TASK_ID}"
@@ -65,6 +72,8 @@ def specs(draw: st.DrawFn) -> TaskSpec:
                 essential=draw(st.booleans()),
                 stop_timeout=draw(st.sampled_from((0, 2, 30))),
                 start_timeout=draw(st.sampled_from((0, 5))),
+                health_check=draw(st.sampled_from((None, HealthCheck(("CMD", "x"), interval=5, retries=2)))),
+                restart_policy=draw(st.sampled_from((None, RestartPolicy((1,), period=60)))),
                 depends_on=tuple(Dependency(f"c{m}", c) for m, c in dict(needs).items()),  # type: ignore[arg-type]
             )
         )
@@ -128,10 +137,18 @@ class Machine:
                 spec = next(c for c in self.goal.spec.containers if c.name == name)
                 for need in spec.depends_on:
                     other = containers[need.container_name]
-                    assert need.condition != "HEALTHY"
                     assert other.started
-                    assert need.condition == "START" or other.state in ("stopped", "lost")
+                    assert need.condition != "HEALTHY" or (
+                        other.state == "running" and other.health.status == "HEALTHY"
+                    )
+                    assert need.condition not in ("COMPLETE", "SUCCESS") or other.state in ("stopped", "lost")
                     assert need.condition != "SUCCESS" or other.exit_code == 0
+            case Restart(name):
+                assert self.saved
+                assert containers[name].state == "exited"
+                assert containers[name].exit_code == 0
+            case Check(name):
+                assert containers[name].state == "running"
             case Kill(name):
                 assert containers[name].state == "running"
                 for other in self.goal.spec.containers:  # reverse order
@@ -153,7 +170,7 @@ class Machine:
         action = self.busy.pop(where)
         if isinstance(action, Cancel):
             return
-        if self.failures and self.chance(15) and not isinstance(action, Pull | Create | Start | Attach):
+        if self.failures and self.chance(15) and not isinstance(action, Pull | Create | Start | Restart | Attach):
             self.failures -= 1
             self.retry[where] = again(self.retry.get(where), self.now)
             return
@@ -162,7 +179,7 @@ class Machine:
         match action:
             case Attach() if failed:
                 self.facts, self.saved = msgspec.structs.replace(self.facts, failure="network"), False
-            case Pull(name) | Create(name) | Start(name) if failed:
+            case Pull(name) | Create(name) | Start(name) | Restart(name) if failed:
                 self.change(name, state="failed", error="no")
             case Attach():
                 self.facts = msgspec.structs.replace(self.facts, network="attached")
@@ -174,7 +191,13 @@ class Machine:
                 self.change(name, state="created")
             case Start(name):
                 self.started.append(name)
-                self.change(name, state="running", running_since=self.now)
+                self.change(name, state="running", running_since=self.now, started_at=self.now)
+            case Restart(name):
+                seen = Observed(id=name, state="running", started_at=self.now)
+                self.facts = self.facts.with_container(name, restarted(self.facts.containers[name], seen, self.now))
+                self.saved = False
+            case Check(name):
+                self.checked(name)
             case Kill(name, signal):
                 self.change(name, **{"signalled" if signal is None else "killed": self.now})
                 if signal == SIGKILL or self.chance(70):
@@ -191,7 +214,17 @@ class Machine:
     def exit(self, name: str, code: int) -> None:
         if self.facts.containers[name].state == "running":
             lost = self.chance(10)
-            self.change(name, state="lost" if lost else "stopped", exit_code=None if lost else code)
+            self.change(
+                name, state="lost" if lost else "stopped", exit_code=None if lost else code, finished_at=self.now
+            )
+            after = settled(self.goal, self.facts, name, self.facts.containers[name])
+            self.change(name, state=after.state)
+
+    def checked(self, name: str) -> None:
+        c = self.facts.containers[name]
+        if c.state == "running":
+            check = HealthCheck(("CMD", "x"), interval=5, retries=2)
+            self.change(name, health=judged(c.health, check, self.chance(60), 0.0, self.now), check_due=self.now + 5)
 
     def world(self) -> bool:
         """Something happens: a call ends, a process ends, the task is stopped, or time passes. False: nothing can."""

@@ -9,27 +9,33 @@ import pytest
 from agent_world import CLUSTER, INTERFACE, TASK, TASK_ID, container
 
 from homeport.agent import plan
-from homeport.agent.drivers import Image, Observed
-from homeport.agent.plan import (
+from homeport.agent.actions import (
     NETWORK,
     REPORT,
     STATE,
     Action,
     Attach,
     Cancel,
-    Container,
     Create,
     Detach,
-    Facts,
     Fail,
     Kill,
     Pull,
     Remove,
     RemoveTask,
     Report,
-    Retry,
     Save,
     Start,
+    slot,
+)
+from homeport.agent.actions import (
+    TASK as TASK_SLOT,
+)
+from homeport.agent.drivers import Image, Observed
+from homeport.agent.plan import (
+    Container,
+    Facts,
+    Retry,
     TaskGoal,
     TaskSeen,
     advance,
@@ -37,11 +43,7 @@ from homeport.agent.plan import (
     defect,
     fold,
     initial,
-    slot,
     wake_at,
-)
-from homeport.agent.plan import (
-    TASK as TASK_SLOT,
 )
 from homeport.agentapi import ContainerSpec, TaskReport, TaskSpec
 

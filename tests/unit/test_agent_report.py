@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from agent_world import CLUSTER, INTERFACE, TASK, TASK_ID, container
 
+from homeport.agent.actions import NETWORK, Detach, Pull, Start
 from homeport.agent.drivers import Image
-from homeport.agent.plan import NETWORK, Container, Detach, Facts, Pull, Start, TaskGoal, TaskSeen
+from homeport.agent.plan import Container, Facts, TaskGoal, TaskSeen
 from homeport.agent.report import OUT_OF_MEMORY, VANISHED, Acknowledged, acknowledge, next_report, reason, runtime_id
 from homeport.agentapi import ContainerReport, TaskReport, TaskSpec
 

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 import msgspec
 
 from homeport.agent.drivers import Observed
-from homeport.agent.plan import Container, fold
+from homeport.agent.health import resumed
+from homeport.agent.plan import Container, check_due, fold, restarted, settled
 from homeport.agent.report import runtime_id
 from homeport.agent.state import TaskRecord
+from homeport.agentapi import ContainerSpec
 
 REBOOTED = "The host of the task was restarted"
 
@@ -62,14 +64,13 @@ def task_of(id: str) -> str:
 def _found(record: TaskRecord, there: dict[str, Observed], spaces: set[str], boot_id: str, now: float) -> TaskRecord:
     goal, facts = record.goal, record.facts
     rebooted = record.boot_id != boot_id
-    containers = {
-        name: _container(c, there.get(runtime_id(goal, name)), record.acknowledged.containers.get(name), rebooted, now)
-        for name, c in facts.containers.items()
-    }
+    for name, c in record.facts.containers.items():
+        seen, reported = there.get(runtime_id(goal, name)), record.acknowledged.containers.get(name)
+        found = _checked(_container(c, seen, reported, rebooted, now), goal.container(name), now)
+        facts = facts.with_container(name, found if rebooted else settled(goal, facts, name, found))
     attached = goal.task_id in spaces and facts.network == "attached"
     facts = msgspec.structs.replace(
         facts,
-        containers=containers,
         network="attached" if attached else "none",
         netns=facts.netns if attached else None,
         failure=facts.failure or (REBOOTED if rebooted else None),
@@ -84,9 +85,28 @@ def _container(c: Container, seen: Observed | None, reported: str | None, reboot
     if c.state == "created":
         c = msgspec.structs.replace(c, state="none")  # whether it is still there, the runtime says
     if rebooted:
-        c = msgspec.structs.replace(c, running_since=None, signalled=None, killed=None)
+        c = msgspec.structs.replace(c, running_since=None, signalled=None, killed=None, check_due=None)
         if seen is not None and seen.state == "running":
             seen = msgspec.structs.replace(seen, state="lost")
+    if c.state == "exited":
+        return _restarted(c, seen, now)
     if c.state == "running" and (seen is None or seen.state == "created"):
         c = msgspec.structs.replace(c, state="lost")
     return msgspec.structs.replace(fold(c, seen, now), present=seen is not None)
+
+
+def _restarted(c: Container, seen: Observed | None, now: float) -> Container:
+    """One that was to be restarted: whether that was done, the runtime says."""
+    if seen is None:
+        return msgspec.structs.replace(c, state="stopped", present=False)
+    since = seen.started_at is not None and c.finished_at is not None and seen.started_at > c.finished_at
+    if seen.state == "running" or (since and seen.state != "created"):
+        return fold(restarted(c, seen, now), seen, now)
+    return c
+
+
+def _checked(c: Container, spec: ContainerSpec, now: float) -> Container:
+    due = check_due(spec, c)
+    if due is None or spec.health_check is None:
+        return c
+    return msgspec.structs.replace(c, check_due=resumed(spec.health_check, due, now))

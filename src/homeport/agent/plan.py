@@ -15,24 +15,47 @@ from typing import Literal
 
 import msgspec
 
+from homeport.agent import health
+from homeport.agent.actions import (
+    HEALTH,
+    NETWORK,
+    REPORT,
+    STATE,
+    TASK,
+    Action,
+    Attach,
+    Cancel,
+    Check,
+    Create,
+    Detach,
+    Fail,
+    Kill,
+    Pull,
+    Remove,
+    RemoveTask,
+    Report,
+    Restart,
+    Save,
+    Start,
+)
 from homeport.agent.drivers import Image, Observed
+from homeport.agent.health import Health
 from homeport.agentapi import ContainerSpec, Dependency, TaskReport, TaskSpec
 
 SIGKILL = 9
 KILL_AGAIN = 10.0  # seconds after which a SIGKILL that had no effect is repeated
 RETRY_FIRST, RETRY_FACTOR, RETRY_MOST = 0.25, 1.5, 30.0  # seconds; what failed and must succeed is tried again
 
-NETWORK, TASK, STATE, REPORT = "/network", "/task", "/state", "/report"  # slots; the others are container names
-
-State = Literal["none", "created", "running", "stopped", "lost", "failed"]
-_RANK: dict[State, int] = {"none": 0, "created": 1, "running": 2, "stopped": 3, "lost": 3, "failed": 3}
+State = Literal["none", "created", "running", "exited", "stopped", "lost", "failed"]
+_RANK: dict[State, int] = {"none": 0, "created": 1, "running": 2, "exited": 2, "stopped": 3, "lost": 3, "failed": 3}
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Facts about one container. ``state`` is the runtime's, with ``none`` before and ``failed`` for one that could not
-    be pulled, created or started (``error`` says why). ``present``: the runtime may hold something of it. ``*_at`` are
-    epoch seconds; ``running_since``, ``signalled`` (stop signal sent) and ``killed`` (SIGKILL last sent) are monotonic
-    seconds, which Linux counts from boot for all processes, so they outlive the agent."""
+    """Facts about one container. ``state`` is the runtime's, with ``none`` before, ``failed`` for one that could not be
+    pulled, created or started (``error`` says why) and ``exited`` for one that has ended and will be restarted; it has
+    been ``restarts`` times. ``present``: the runtime may hold something of it. ``*_at`` are epoch seconds;
+    ``running_since``, ``check_due`` (the next health check), ``signalled`` (stop signal sent) and ``killed`` (SIGKILL
+    last sent) are monotonic seconds, which Linux counts from boot for all processes, so they outlive the agent."""
 
     state: State = "none"
     image: Image | None = None
@@ -45,6 +68,9 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     running_since: float | None = None
     signalled: float | None = None
     killed: float | None = None
+    restarts: int = 0
+    health: Health = Health()
+    check_due: float | None = None
 
     @property
     def over(self) -> bool:
@@ -53,7 +79,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def started(self) -> bool:
         """It has been RUNNING, however briefly."""
-        return self.state in ("running", "stopped", "lost")
+        return self.state in ("running", "exited", "stopped", "lost")
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,6 +107,9 @@ class TaskGoal(msgspec.Struct, frozen=True, kw_only=True):
     spec: TaskSpec
     stop: bool = False
 
+    def container(self, name: str) -> ContainerSpec:
+        return next(c for c in self.spec.containers if c.name == name)
+
 
 class Retry(msgspec.Struct, frozen=True):
     """A call that failed ``failures`` times in a row and is not repeated before ``at`` (monotonic seconds)."""
@@ -99,82 +128,6 @@ class TaskSeen(msgspec.Struct, frozen=True, kw_only=True):
     retry: dict[str, Retry] = {}
     saved: bool = True
     reportable: TaskReport | None = None
-
-
-class Attach(msgspec.Struct, frozen=True, tag=True):
-    """Make the task's network namespace and interface."""
-
-
-class Detach(msgspec.Struct, frozen=True, tag=True):
-    """Remove them."""
-
-
-class RemoveTask(msgspec.Struct, frozen=True, tag=True):
-    """Remove what belongs to the task as a whole."""
-
-
-class Save(msgspec.Struct, frozen=True, tag=True):
-    """Write the task's record to disk."""
-
-
-class Report(msgspec.Struct, frozen=True, tag=True):
-    """Tell the control plane."""
-
-    report: TaskReport
-
-
-class Pull(msgspec.Struct, frozen=True, tag=True):
-    container: str
-
-
-class Create(msgspec.Struct, frozen=True, tag=True):
-    container: str
-
-
-class Start(msgspec.Struct, frozen=True, tag=True):
-    container: str
-
-
-class Kill(msgspec.Struct, frozen=True, tag=True):
-    """``signal`` None: the image's stop signal."""
-
-    container: str
-    signal: int | None = None
-
-
-class Remove(msgspec.Struct, frozen=True, tag=True):
-    container: str
-
-
-class Cancel(msgspec.Struct, frozen=True, tag=True):
-    """Give up the pull that is under way: the task stops."""
-
-    container: str
-
-
-class Fail(msgspec.Struct, frozen=True, tag=True):
-    """No call: note that the container will never start because a dependency was not met, and the task with it."""
-
-    container: str
-    reason: str
-
-
-Action = Attach | Detach | RemoveTask | Save | Report | Pull | Create | Start | Kill | Remove | Cancel | Fail
-
-
-def slot(action: Action) -> str:
-    """Where the action takes place; one at a time."""
-    match action:
-        case Attach() | Detach():
-            return NETWORK
-        case RemoveTask():
-            return TASK
-        case Save():
-            return STATE
-        case Report():
-            return REPORT
-        case _:
-            return action.container
 
 
 def advance(goal: TaskGoal, seen: TaskSeen) -> Action | None:
@@ -196,8 +149,11 @@ def wake_at(goal: TaskGoal, seen: TaskSeen) -> float | None:
                 times.append(_kill_at(spec, c, c.signalled))
     else:
         for spec in goal.spec.containers:
-            if not seen.facts.containers[spec.name].started:
+            c = seen.facts.containers[spec.name]
+            if not c.started:
                 times += [t for d in spec.depends_on if (t := _gives_up_at(goal, seen.facts, d)) is not None]
+            if (due := check_due(spec, c)) is not None:
+                times.append(due)
     return min((t for t in times if t > seen.now), default=None)
 
 
@@ -254,7 +210,7 @@ def fold(container: Container, seen: Observed | None, now: float) -> Container:
         if container.state == "running":
             return msgspec.structs.replace(container, state="lost", present=False)
         return container
-    if _RANK[seen.state] <= _RANK[container.state]:
+    if container.state == "exited" or _RANK[seen.state] <= _RANK[container.state]:
         return container
     return msgspec.structs.replace(
         container,
@@ -268,13 +224,51 @@ def fold(container: Container, seen: Observed | None, now: float) -> Container:
     )
 
 
+def settled(goal: TaskGoal, facts: Facts, name: str, container: Container) -> Container:
+    """The container after it was looked at: one that has ended is ``exited`` where its restart policy has it run again,
+    which keeps the task alive even where it is essential.
+
+    As in ECS: not after an ignored exit code, and only if it ran for at least the policy's period.
+    """
+    policy = goal.container(name).restart_policy
+    if container.state != "stopped" or policy is None or stopping(goal, facts.with_container(name, _ALIVE)):
+        return container
+    if container.exit_code is None or container.exit_code in policy.ignored_exit_codes:
+        return container
+    if container.started_at is None or container.finished_at is None:
+        return container
+    ran = container.finished_at - container.started_at
+    return msgspec.structs.replace(container, state="exited") if ran >= policy.period else container
+
+
+def restarted(container: Container, seen: Observed, now: float) -> Container:
+    """The container once it runs again; what is known of its run before is past. ``now``: monotonic seconds."""
+    return Container(
+        state="running",
+        image=container.image,
+        present=True,
+        started_at=seen.started_at,
+        running_since=now,
+        restarts=container.restarts + 1,
+    )
+
+
+def check_due(spec: ContainerSpec, c: Container) -> float | None:
+    """When the container's next health check is due (monotonic seconds); None: none is made of it."""
+    check = spec.health_check
+    if check is None or not health.checked(check) or c.state != "running" or c.running_since is None:
+        return None
+    return c.check_due if c.check_due is not None else c.running_since + check.interval
+
+
 def again(retry: Retry | None, now: float) -> Retry:
     """When to repeat a call that just failed."""
     failures = retry.failures + 1 if retry else 1
     return Retry(failures, now + min(RETRY_MOST, RETRY_FIRST * RETRY_FACTOR ** min(failures - 1, 20)))
 
 
-_RAISING = (Pull, Create, Start)  # calls after which a container may be closer to running
+_ALIVE = Container(state="running")
+_RAISING = (Pull, Create, Start, Restart)  # calls after which a container may be closer to running
 
 
 def _run(goal: TaskGoal, seen: TaskSeen) -> Action | None:
@@ -283,10 +277,15 @@ def _run(goal: TaskGoal, seen: TaskSeen) -> Action | None:
     if goal.spec.interface and facts.network == "none" and unmade and _free(seen, NETWORK):
         return Attach()
     for spec in goal.spec.containers:
-        action = _bring_up(goal, seen, spec)
+        action = _bring_up(goal, seen, spec) or _check(seen, spec)
         if action is not None:
             return action
     return None
+
+
+def _check(seen: TaskSeen, spec: ContainerSpec) -> Action | None:
+    due = check_due(spec, seen.facts.containers[spec.name])
+    return Check(spec.name) if due is not None and due <= seen.now and _free(seen, spec.name + HEALTH) else None
 
 
 def _bring_up(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action | None:
@@ -295,6 +294,8 @@ def _bring_up(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action | N
         return None
     if c.state == "failed" and c.present and seen.saved:
         return Remove(spec.name)  # a start that failed may have left a process
+    if c.state == "exited":
+        return Restart(spec.name) if seen.saved else None
     if c.over or c.state == "running":
         return None
     needs = [(d.condition, _dependency(goal, seen, d)) for d in spec.depends_on]
@@ -314,11 +315,16 @@ def _bring_up(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action | N
 
 def _dependency(goal: TaskGoal, seen: TaskSeen, need: Dependency) -> Literal["met", "waiting", "broken"]:
     c = seen.facts.containers[need.container_name]
-    if c.state == "failed" or need.condition == "HEALTHY":  # this agent runs no health checks yet: say so, don't hang
+    if c.state == "failed":
         return "broken"
     if need.condition == "START":
         return "met" if c.started else "waiting"
-    if c.over:
+    if need.condition == "HEALTHY":
+        if c.over or not health.checked(goal.container(need.container_name).health_check):
+            return "broken"  # it can't become healthy any more
+        if c.state == "running" and c.health.status == "HEALTHY":
+            return "met"
+    elif c.over:
         return "met" if need.condition == "COMPLETE" or c.exit_code == 0 else "broken"
     gives_up = _gives_up_at(goal, seen.facts, need)
     return "broken" if gives_up is not None and seen.now >= gives_up else "waiting"
@@ -329,7 +335,7 @@ def _gives_up_at(goal: TaskGoal, facts: Facts, need: Dependency) -> float | None
     c = facts.containers[need.container_name]
     if need.condition == "START" or c.over or c.running_since is None:
         return None
-    timeout = _spec(goal, need.container_name).start_timeout
+    timeout = goal.container(need.container_name).start_timeout
     return c.running_since + timeout if timeout else None
 
 
@@ -355,7 +361,7 @@ def _bring_down(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action |
 def _needed(goal: TaskGoal, seen: TaskSeen, name: str) -> bool:
     """A container that depends on it still runs, or is just being started."""
     return any(
-        seen.facts.containers[other.name].state == "running" or isinstance(seen.busy.get(other.name), Start)
+        seen.facts.containers[other.name].state == "running" or isinstance(seen.busy.get(other.name), Start | Restart)
         for other in goal.spec.containers
         if any(d.container_name == name for d in other.depends_on)
     )
@@ -384,10 +390,6 @@ def _clean_up(goal: TaskGoal, seen: TaskSeen) -> Action | None:
 def _free(seen: TaskSeen, where: str) -> bool:
     retry = seen.retry.get(where)
     return where not in seen.busy and (retry is None or retry.at <= seen.now)
-
-
-def _spec(goal: TaskGoal, name: str) -> ContainerSpec:
-    return next(c for c in goal.spec.containers if c.name == name)
 
 
 def _unresolved(arn: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from homeport.agent.plan import Container, Facts, Pull, TaskGoal, TaskSeen, ended, network_gone
+from homeport.agent.actions import Pull
+from homeport.agent.plan import Container, Facts, TaskGoal, TaskSeen, ended, network_gone
 from homeport.agentapi import ContainerReport, TaskReport
 
 _STEPS = ("PENDING", "RUNNING", "STOPPED")
@@ -53,7 +54,7 @@ def next_report(goal: TaskGoal, seen: TaskSeen, known: Acknowledged) -> TaskRepo
         attachments=_attachments(goal) if attached else (),
         pull_started_at=facts.pull_started_at,
         pull_stopped_at=facts.pull_stopped_at,
-        execution_stopped_at=_execution_stopped_at(goal, facts),
+        execution_stopped_at=_execution_stopped_at(goal, facts, over),
     )
 
 
@@ -124,6 +125,6 @@ def _attachments(goal: TaskGoal) -> tuple[dict[str, str], ...]:
     return ({"attachmentArn": interface.attachment_arn, "status": "ATTACHED"},) if interface else ()
 
 
-def _execution_stopped_at(goal: TaskGoal, facts: Facts) -> float | None:
-    times = [facts.containers[spec.name].finished_at for spec in goal.spec.containers if spec.essential]
-    return min((t for t in times if t is not None), default=None)
+def _execution_stopped_at(goal: TaskGoal, facts: Facts, over: bool) -> float | None:
+    essential = (facts.containers[spec.name] for spec in goal.spec.containers if spec.essential)
+    return min((c.finished_at for c in essential if (c.over or over) and c.finished_at is not None), default=None)

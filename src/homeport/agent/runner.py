@@ -17,39 +17,45 @@ from typing import Any
 
 import msgspec
 
-from homeport.agent import environment_files
-from homeport.agent.drivers import ContainerPlan, Driver, DriverError, Image, Observed, Progress
-from homeport.agent.environment_files import ResourceFailed
-from homeport.agent.metadata.shapes import labels
-from homeport.agent.network import Network, NetworkError
-from homeport.agent.plan import (
+from homeport.agent import environment_files, health
+from homeport.agent.actions import (
     REPORT,
     Action,
     Attach,
     Cancel,
-    Container,
+    Check,
     Create,
     Detach,
-    Facts,
     Fail,
     Kill,
     Pull,
     Remove,
     RemoveTask,
     Report,
-    Retry,
+    Restart,
     Save,
     Start,
+    slot,
+)
+from homeport.agent.drivers import ContainerPlan, Driver, DriverError, Image, Observed, Progress
+from homeport.agent.environment_files import ResourceFailed
+from homeport.agent.lasting import MustLast, must_last
+from homeport.agent.metadata.shapes import labels
+from homeport.agent.network import Network, NetworkError
+from homeport.agent.plan import (
+    Facts,
+    Retry,
     TaskGoal,
     TaskSeen,
     advance,
     again,
     finished,
     fold,
-    slot,
+    restarted,
+    settled,
     wake_at,
 )
-from homeport.agent.report import Acknowledged, acknowledge, next_report, runtime_id
+from homeport.agent.report import acknowledge, next_report, runtime_id
 from homeport.agent.state import VERSION, Records, TaskRecord
 from homeport.agent.transport import CallFailed, Transport
 from homeport.agentapi import ContainerSpec
@@ -59,14 +65,20 @@ log = logging.getLogger("homeport.agent.runner")
 
 LOOK_AGAIN = 1.0  # seconds until the runtime is asked again after it did not answer
 
-_FINAL = {Pull: "CannotPullContainerError", Create: "CannotCreateContainerError", Start: "CannotStartContainerError"}
+_FINAL = {
+    Pull: "CannotPullContainerError",
+    Create: "CannotCreateContainerError",
+    Start: "CannotStartContainerError",
+    Restart: "CannotStartContainerError",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a runner acts with. ``progress`` is told of every step of a pull, and (None) of its end. ``environment``:
     variables that this node gives a container of a task, unless its definition sets them. ``buckets``: the folder of
-    folders that stand for S3's."""
+    folders that stand for S3's. ``health_changed`` is told of tasks whose containers' health is another, once that is
+    saved."""
 
     driver: Driver
     network: Network
@@ -77,6 +89,7 @@ class Parts:
     progress: Callable[[str, Progress | None], None] = lambda image, progress: None
     environment: Callable[[TaskGoal, str], dict[str, str]] = lambda goal, container: {}
     buckets: Path = Path("s3")
+    health_changed: Callable[[str], None] = lambda task_id: None
 
 
 class TaskRunner:
@@ -87,7 +100,7 @@ class TaskRunner:
         self._parts = parts
         self.goal, self.facts, self._known = record.goal, record.facts, record.acknowledged
         self._finished_at = record.finished_at
-        self._saved: _MustLast | None = _must_last(on_disk) if on_disk else None
+        self._saved: MustLast | None = must_last(on_disk) if on_disk else None
         self._busy: dict[str, Action] = {}
         self._calls: dict[str, asyncio.Task[None]] = {}
         self._retry: dict[str, Retry] = {}
@@ -145,10 +158,10 @@ class TaskRunner:
         if self._finished_at is None:
             self._finished_at = self._parts.clock.wall()
             self._wake.set()
-        return self._saved == _must_last(self._record()) and not self._busy
+        return self._saved == must_last(self._record()) and not self._busy
 
     def _seen(self) -> TaskSeen:
-        saved = self._saved == _must_last(self._record())
+        saved = self._saved == must_last(self._record())
         seen = TaskSeen(
             now=self._parts.clock.mono(), facts=self.facts, busy=dict(self._busy), retry=dict(self._retry), saved=saved
         )
@@ -173,7 +186,7 @@ class TaskRunner:
         while self._look:
             name, _ = self._look.popitem()
             container = self.facts.containers.get(name)
-            if container is None or not container.present or container.over:
+            if container is None or not container.present or container.over or container.state == "exited":
                 continue
             try:
                 seen = await self._parts.driver.observe(runtime_id(self.goal, name))
@@ -185,7 +198,7 @@ class TaskRunner:
 
     def _fold(self, name: str, seen: Observed | None) -> None:
         before = self.facts.containers[name]
-        after = fold(before, seen, self._parts.clock.mono())
+        after = settled(self.goal, self.facts, name, fold(before, seen, self._parts.clock.mono()))
         if after is not before:
             self.facts = self.facts.with_container(name, after)
             log.info(
@@ -250,6 +263,12 @@ class TaskRunner:
                 self._fold(name, Observed(id=runtime_id(self.goal, name), state="created"))
             case Start(name):
                 self._fold(name, await driver.start(runtime_id(self.goal, name)))
+            case Restart(name):
+                seen = await driver.restart(runtime_id(self.goal, name))
+                self.facts = self.facts.with_container(name, restarted(self.facts.containers[name], seen, clock.mono()))
+                self._look[name] = None  # it may have ended meanwhile
+            case Check(name):
+                await self._check(name)
             case Kill(name, signal):
                 await driver.kill(runtime_id(self.goal, name), signal)
                 self._change(name, **{"signalled" if signal is None else "killed": clock.mono()})
@@ -275,10 +294,31 @@ class TaskRunner:
     def _spec(self, name: str) -> ContainerSpec:
         return next(c for c in self.goal.spec.containers if c.name == name)
 
+    async def _check(self, name: str) -> None:
+        """One health check. It says nothing of a container that ended under it."""
+        check, before = self.goal.container(name).health_check, self.facts.containers[name]
+        assert check is not None
+        id, clock = runtime_id(self.goal, name), self._parts.clock
+        age = clock.mono() - (before.running_since or 0.0)
+        try:
+            code = await self._parts.driver.exec(id, "health", health.arguments(check), check.timeout)
+        except DriverError as error:
+            log.info("a health check can't run", extra={"task": self.goal.task_id, "error": str(error)})
+            code = None
+        if code != 0:
+            self._fold(name, await self._parts.driver.observe(id))
+        container = self.facts.containers[name]
+        if container.state != "running" or container.restarts != before.restarts:
+            return
+        judged = health.judged(container.health, check, code == 0, age, clock.wall())
+        self._change(name, health=judged, check_due=clock.mono() + check.interval)
+
     async def _save(self) -> None:
         record = self._record()
         await self._parts.records.save(record)
-        self._saved = _must_last(record)
+        before, self._saved = self._saved, must_last(record)
+        if before is not None and before.healths != self._saved.healths:
+            self._parts.health_changed(self.goal.task_id)
         for goal, future in self._durable:
             if goal == record.goal and not future.done():
                 future.set_result(None)
@@ -291,7 +331,7 @@ class TaskRunner:
         match action:
             case Create() if isinstance(error, ResourceFailed):
                 self.facts = msgspec.structs.replace(self.facts, failure=self.facts.failure or str(error))
-            case Pull(name) | Create(name) | Start(name):
+            case Pull(name) | Create(name) | Start(name) | Restart(name):
                 known = isinstance(error, DriverError)
                 self._fail_container(name, str(error) if known else f"{_FINAL[type(action)]}: {error!r}"[:1024])
             case Attach():
@@ -320,27 +360,6 @@ class TaskRunner:
             acknowledged=self._known,
             finished_at=self._finished_at,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _MustLast:
-    """The part of a task that could not be found out again after a crash; whenever it differs from what is on disk,
-    the record is saved. All else (what runs, what is attached) the runtime and the network know."""
-
-    goal: TaskGoal
-    failure: str | None
-    ends: tuple[Any, ...]
-    known: Acknowledged
-    finished_at: float | None
-
-
-def _must_last(record: TaskRecord) -> _MustLast:
-    ends = tuple(_end(c) for c in record.facts.containers.values())
-    return _MustLast(record.goal, record.facts.failure, ends, record.acknowledged, record.finished_at)
-
-
-def _end(c: Container) -> tuple[Any, ...] | None:
-    return (c.state, c.exit_code, c.oom, c.error, c.finished_at) if c.over else (c.signalled,) if c.signalled else None
 
 
 def container_plan(goal: TaskGoal, facts: Facts, name: str, given: Mapping[str, str] = {}) -> ContainerPlan:
