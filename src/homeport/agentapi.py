@@ -129,6 +129,8 @@ class ContainerSpec(Message, frozen=True):
     shared_memory: int = 0  # MiB of /dev/shm, 0 for the default of 64
     tmpfs: tuple[Tmpfs, ...] = ()
     devices: tuple[Device, ...] = ()
+    max_swap: int | None = None  # MiB of swap besides ``memory``
+    swappiness: int | None = None  # 0 to 100
     interactive: bool = False
     pseudo_terminal: bool = False
 
@@ -165,7 +167,7 @@ class TaskSpec(Message, frozen=True):
     interface: InterfaceSpec | None = None
     volumes: tuple[Volume, ...] = ()
     pid_mode: str = ""  # "task": one process namespace for all containers
-    ipc_mode: str = ""  # "task" or "none"
+    ipc_mode: str = ""  # "none": no shared memory with anyone
     ephemeral_storage: int = 0  # GiB, 0 for no limit of its own
 
 

@@ -21,6 +21,7 @@ from homeport.agentapi import ContainerSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "homeport-test:latest"
+PLAN = ("task_id", "task_cpu", "task_memory", "hostname", "address", "mounts", "pid_mode", "ipc_mode")  # of a plan
 PATIENCE = 30.0  # seconds for anything that is awaited
 
 
@@ -71,11 +72,7 @@ class Bed:
         """``script`` runs in the image's shell; members of ContainerSpec and of ContainerPlan may be given."""
         self._count += 1
         name = members.pop("name", f"main{self._count}")
-        own = {
-            key: members.pop(key)
-            for key in ("task_id", "task_cpu", "task_memory", "hostname", "address")
-            if key in members
-        }
+        own = {key: members.pop(key) for key in PLAN if key in members}
         if script is not None:
             members["command"] = (script,)
         spec = ContainerSpec(name=name, image=IMAGE, **members)

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from homeport.agent.drivers import ContainerPlan, Image
-from homeport.agent.drivers.containerd import seccomp, spec
+from homeport.agent.drivers.containerd import mounts, pause, seccomp, spec
+from homeport.agent.drivers.containerd.devices import HostDevice
 from homeport.agent.drivers.containerd.machine import capability_names
 from homeport.agent.drivers.containerd.manifests import RunConfig
 from homeport.agent.drivers.containerd.users import User
-from homeport.agentapi import ContainerSpec, Ulimit
+from homeport.agentapi import ContainerSpec, Tmpfs, Ulimit
 
 EVERYTHING = capability_names((1 << 41) - 1)
 MACHINE = spec.Machine("amd64", unified=False, swap=True, capabilities=EVERYTHING)
-FILES = spec.Files("/t/resolv.conf", "/t/hosts", "/t/hostname")
+FILES = mounts.Files("/t/resolv.conf", "/t/hosts", "/t/hostname")
 
 
 def container(**members: Any) -> ContainerSpec:
@@ -25,9 +26,11 @@ def container(**members: Any) -> ContainerSpec:
 def build(
     image: RunConfig | None = None, user: User | None = None, machine: spec.Machine = MACHINE, **members: Any
 ) -> dict[str, Any]:
-    netns = members.pop("netns", None)
-    plan = ContainerPlan(id="c", task_id="t", spec=container(**members), image=Image("x", "sha256:0"), netns=netns)
-    return spec.build(plan, image or RunConfig(cmd=("run",)), user or User(), "host", FILES, "/h/t/c", machine)
+    own = {name: members.pop(name) for name in ("netns", "ipc_mode") if name in members}
+    provided = spec.Provided(**{n: members.pop(n) for n in ("binds", "devices", "namespaces") if n in members})
+    plan = ContainerPlan(id="c", task_id="t", spec=container(**members), image=Image("x", "sha256:0"), **own)
+    config = image or RunConfig(cmd=("run",))
+    return spec.build(plan, config, user or User(), "host", FILES, "/h/t/c", machine, provided)
 
 
 @pytest.mark.parametrize(
@@ -189,3 +192,85 @@ def test_seccomp_denies_by_default_and_follows_capabilities() -> None:
     assert allowed(arm, "cacheflush")
     assert not allowed(arm, "arch_prctl")
     assert seccomp.profile("sparc", frozenset()) is None
+
+
+def mount(made: dict[str, Any], path: str) -> dict[str, Any]:
+    (found,) = (m for m in made["mounts"] if m["destination"] == path)
+    return dict(found)
+
+
+def test_volumes_come_after_what_they_lie_in_and_instead_of_defaults() -> None:
+    binds = (mounts.Bind("/v/1", "/a/b/../b/c"), mounts.Bind("/v/2", "/a", True), mounts.Bind("/v/3", "/etc/hosts"))
+    made = build(binds=binds, tmpfs=(Tmpfs("/dev/shm", 5),))
+    order = [m["destination"] for m in made["mounts"]]
+    assert order[-4:] == ["/a", "/etc/hosts", "/dev/shm", "/a/b/c"]
+    assert len(order) == len(set(order))
+    assert mount(made, "/a") == {
+        "destination": "/a",
+        "type": "bind",
+        "source": "/v/2",
+        "options": ["rbind", "rprivate", "ro"],
+    }
+    assert "rw" in mount(made, "/a/b/c")["options"]
+    assert mount(made, "/etc/hosts")["source"] == "/v/3"
+    assert mount(made, "/dev/shm")["options"][-1] == "size=5m"
+
+
+@pytest.mark.parametrize(
+    ("paths", "text"),
+    [
+        (("a",), "mount path must be absolute: a"),
+        (("/",), "destination can't be '/'"),
+        (("/a/../..",), "destination can't be '/'"),
+        (("/a", "/b/../a/"), "Duplicate mount point: /a"),
+    ],
+)
+def test_mounts_that_cannot_be(paths: tuple[str, ...], text: str) -> None:
+    with pytest.raises(spec.BadContainer, match=text):
+        build(binds=tuple(mounts.Bind("/v", path) for path in paths))
+
+
+def test_shared_memory_and_swap() -> None:
+    assert mount(build(), "/dev/shm")["options"][-1] == "size=65536k"
+    assert mount(build(shared_memory=3), "/dev/shm")["options"][-1] == "size=3072k"
+    assert all(m["destination"] != "/dev/shm" for m in build(ipc_mode="none")["mounts"])
+    memory = build(memory=8, max_swap=4, swappiness=0)["linux"]["resources"]["memory"]
+    assert memory == {"limit": 8 << 20, "swap": 12 << 20, "swappiness": 0}
+    unified = spec.Machine("amd64", unified=True, swap=True, capabilities=EVERYTHING)
+    assert "swappiness" not in build(memory=8, swappiness=9, machine=unified)["linux"]["resources"]["memory"]
+
+
+def test_an_init_process_needs_a_program_on_the_node() -> None:
+    with pytest.raises(spec.BadContainer, match="initProcessEnabled"):
+        build(init=True)
+    machine = spec.Machine("amd64", unified=False, swap=True, capabilities=EVERYTHING, init="/usr/bin/tini-static")
+    made = build(init=True, machine=machine)
+    assert made["process"]["args"] == ["/sbin/docker-init", "--", "run"]
+    assert mount(made, "/sbin/docker-init")["source"] == "/usr/bin/tini-static"
+    assert "ro" in mount(made, "/sbin/docker-init")["options"]
+
+
+def test_devices_and_a_shared_process_namespace() -> None:
+    device = HostDevice("/dev/x", "c", 1, 3, 0o666, 0, 7, "rw")
+    linux = build(devices=(device,), namespaces=(("pid", "/proc/7/ns/pid"),))["linux"]
+    assert linux["devices"] == [
+        {"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666, "uid": 0, "gid": 7}
+    ]
+    assert linux["resources"]["devices"] == [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"},
+    ]
+    assert {"type": "pid", "path": "/proc/7/ns/pid"} in linux["namespaces"]
+    assert {"type": "ipc"} in linux["namespaces"]
+
+
+@pytest.mark.parametrize(("architecture", "machine"), [("amd64", 62), ("arm64", 183)])
+def test_the_pausing_program_is_a_whole_executable(architecture: str, machine: int) -> None:
+    made = pause.program(architecture)
+    assert made[:4] == b"\x7fELF"
+    assert int.from_bytes(made[18:20], "little") == machine
+    entry, size = int.from_bytes(made[24:32], "little"), int.from_bytes(made[96:104], "little")
+    assert entry - 0x400000 == 64 + 56
+    assert size == len(made)
+    with pytest.raises(KeyError):
+        pause.program("vax")

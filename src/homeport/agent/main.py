@@ -108,8 +108,9 @@ async def _main(settings: AgentSettings) -> None:
     host, clock = this_host(), SystemClock()
     if urlsplit(settings.endpoint).hostname in ("127.0.0.1", "::1", "localhost"):
         settings = msgspec.structs.replace(settings, retry_most=min(settings.retry_most, LOCAL_RETRY_MOST))
+    efs = Path(settings.efs_root) if settings.efs_root else None
     runtime = instance(settings.state, settings.containerd)
-    driver, cgroups = ContainerdDriver(runtime), Cgroups(runtime.name)
+    driver, cgroups = ContainerdDriver(runtime, efs_root=efs), Cgroups(runtime.name)
     metadata = MetadataServer(
         settings.endpoint,
         saved_key(settings.folder),

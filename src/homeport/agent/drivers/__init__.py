@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from homeport.agentapi import ContainerSpec
+from homeport.agentapi import ContainerSpec, Volume
 
 
 class DriverError(Exception):
@@ -30,6 +30,16 @@ class Image(msgspec.Struct, frozen=True):
     digest: str
 
 
+class Mount(msgspec.Struct, frozen=True):
+    """A volume at a path of a container. ``fill``: while the volume is empty, the container's image gives it what it
+    has at that path, as Docker does (not for volumes that come from another container)."""
+
+    volume: Volume
+    container_path: str
+    read_only: bool = False
+    fill: bool = True
+
+
 class ContainerPlan(msgspec.Struct, frozen=True):
     """All that ``create`` needs. ``id``: the runtime's id of the container, unique on a node, no double dashes."""
 
@@ -43,6 +53,9 @@ class ContainerPlan(msgspec.Struct, frozen=True):
     hostname: str = ""
     address: str | None = None  # the task's private address, for /etc/hosts
     labels: dict[str, str] = {}
+    mounts: tuple[Mount, ...] = ()  # one per path
+    pid_mode: str = ""  # "task": processes of all of the task's containers see each other
+    ipc_mode: str = ""  # "none": no /dev/shm
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -106,7 +119,7 @@ class Driver(Protocol):
         ...
 
     async def remove_task(self, task_id: str) -> None:
-        """Removes what belongs to the task as a whole: its cgroup and its folder of generated files."""
+        """Removes what belongs to the task as a whole: its cgroup, its folder of generated files, its volumes."""
         ...
 
     async def observe(self, id: str) -> Observed | None:

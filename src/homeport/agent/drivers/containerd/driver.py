@@ -7,10 +7,8 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
-
-import msgspec
-from google.protobuf.any_pb2 import Any as AnyMessage
 
 from homeport.agent.drivers import ContainerPlan, DriverError, Image, Observed, Progress
 from homeport.agent.drivers.containerd import client as c
@@ -23,10 +21,12 @@ from homeport.agent.drivers.containerd import (
     logs,
     machine,
     observed,
+    provided,
     rootfs,
     signals,
     spec,
     users,
+    volumes,
 )
 from homeport.agent.drivers.containerd.cgroups import Cgroups
 from homeport.agent.drivers.containerd.client import AlreadyExists, CallError, Client, NotFound, Unavailable
@@ -34,6 +34,8 @@ from homeport.agent.drivers.containerd.events import Events
 from homeport.agent.drivers.containerd.images import ImageStore
 from homeport.agent.drivers.containerd.instance import Instance
 from homeport.agent.drivers.containerd.manifests import BadManifest, Resolved
+from homeport.agent.drivers.containerd.pause import Pauses
+from homeport.agent.drivers.containerd.records import record
 from homeport.agent.drivers.containerd.unpack import HELD, SNAPSHOTTER, prepare
 from homeport.core.clock import Clock
 from homeport.system import SystemClock
@@ -41,25 +43,29 @@ from homeport.system import SystemClock
 T = TypeVar("T")
 Listed = list[Observed]  # inside the class, ``list`` is the method
 
-_RUNTIME = "io.containerd.runc.v2"
-_SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
-_OPTIONS_TYPE = "containerd.runc.v1.Options"
 _OUTAGE_SECONDS = 30.0  # a call waits that long for a containerd that is being restarted
 _LAST_WORD_SECONDS = 1.0
 _TRIM_SECONDS = 5.0
 _KEEP_OWN_LOG = 4 << 20  # bytes of containerd's and its shims' own log
 _SIGKILL = 9
-_MAX_LABEL = 4096  # bytes of a label's name and value: containerd's limit
 
 
 class ContainerdDriver:
-    """A ``Driver``. ``insecure``: registries to be spoken to over HTTP besides this machine's own."""
+    """A ``Driver``. ``insecure``: registries to be spoken to over HTTP besides this machine's own. ``efs_root``: see
+    ``Volumes``; ``STATE/efs`` unless it is given."""
 
-    def __init__(self, instance: Instance, insecure: frozenset[str] = frozenset(), clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        insecure: frozenset[str] = frozenset(),
+        clock: Clock | None = None,
+        efs_root: Path | None = None,
+    ) -> None:
         self._instance, self._insecure = instance, insecure
         self._clock = clock or SystemClock()
         self._cgroups = Cgroups(instance.name)
         self._marks = observed.Marks(instance)
+        self._volumes = volumes.Volumes(instance.state / "agent", efs_root or instance.state / "efs")
         self._labels: dict[str, dict[str, str]] = {}  # of the containers that this process has met
         self._accounts: dict[str, users.Accounts] = {}  # by chain id
         self._alive: set[str] = set()  # seen running, not yet seen ended
@@ -76,6 +82,7 @@ class ContainerdDriver:
         with contextlib.suppress(AlreadyExists):
             await self._client.call(c.CREATE_NAMESPACE, pb.CreateNamespaceRequest(namespace=namespace))
         self._machine = machine.detect(self._cgroups)
+        self._pauses = Pauses(self._client, self._instance, self._cgroups, self._machine.architecture)
         await self._steady("CannotListContainersError", self._sweep)
         self._trimming = asyncio.create_task(self._trim())
 
@@ -150,15 +157,18 @@ class ContainerdDriver:
             raise DriverError("CannotCreateContainerError", f"no such image: {plan.spec.image}: {e}") from None
         try:
             user = users.resolve(plan.spec.user or resolved.config.user, accounts)
-            container = self._container(plan, resolved, user)
+            self._cgroups.prepare(plan.task_id, plan.task_cpu, plan.task_memory)
+            shared = await self._pauses.namespaces(plan)
+            given = await provided.provide(self._client, self._instance, self._volumes, plan, resolved.chain_id, shared)
+            container = self._container(plan, resolved, user, given)
         except users.BadUser as e:
             raise DriverError("CannotStartContainerError", str(e)) from None
         except (spec.BadContainer, OSError) as e:
             raise DriverError("CannotCreateContainerError", str(e)) from None
         try:
             # Neither needs the other; the snapshot's label keeps it until the container names it.
-            record = self._client.call(c.CREATE_CONTAINER, pb.ContainerMessage(container=container))
-            mounts = await _both(prepare(self._client, plan.id, resolved.chain_id, labels=HELD), record)
+            made = self._client.call(c.CREATE_CONTAINER, pb.ContainerMessage(container=container))
+            mounts = await _both(prepare(self._client, plan.id, resolved.chain_id, labels=HELD), made)
         except AlreadyExists:
             if await self._observe(plan.id) is not None:
                 return
@@ -168,33 +178,23 @@ class ContainerdDriver:
         self._labels[plan.id] = dict(container.labels)
         await self._create_task(plan.id, plan.task_id, plan.spec.name, mounts)
 
-    def _container(self, plan: ContainerPlan, resolved: Resolved, user: users.User) -> pb.Container:
-        """The container's record, its files, folders and cgroup made. Raises BadContainer, OSError."""
+    def _container(
+        self, plan: ContainerPlan, resolved: Resolved, user: users.User, given: spec.Provided
+    ) -> pb.Container:
+        """The container's record, its files and folders made. Raises BadContainer, OSError."""
         hostname = plan.hostname or plan.task_id[:12]
         generated = files.write(self._instance.task(plan.task_id) / "files", hostname, plan.address)
         logs.make(self._instance.state, plan.task_id, plan.spec.name)
-        self._cgroups.prepare(plan.task_id, plan.task_cpu, plan.task_memory)
         cgroup = self._cgroups.path(plan.task_id, plan.id)
-        oci = spec.build(plan, resolved.config, user, hostname, generated, cgroup, self._machine)
-        labels = {name: text for name, text in plan.labels.items() if len(f"{name}{text}".encode()) <= _MAX_LABEL}
-        labels |= {
+        oci = spec.build(plan, resolved.config, user, hostname, generated, cgroup, self._machine, given)
+        labels = {
+            **plan.labels,
             observed.TASK: plan.task_id,
             observed.CONTAINER: plan.spec.name,
             observed.STOP_SIGNAL: resolved.config.stop_signal or "SIGTERM",
             observed.TASK_CPU: str(plan.task_cpu),
         }
-        options = pb.RuncOptions(root=str(self._instance.runc_root))
-        return pb.Container(
-            id=plan.id,
-            labels=labels,
-            image=plan.image.reference,
-            runtime=pb.Runtime(
-                name=_RUNTIME, options=AnyMessage(type_url=_OPTIONS_TYPE, value=options.SerializeToString())
-            ),
-            spec=AnyMessage(type_url=_SPEC_TYPE, value=msgspec.json.encode(oci)),
-            snapshotter=SNAPSHOTTER,
-            snapshot_key=plan.id,
-        )
+        return record(self._instance, plan.id, oci, labels, plan.image.reference)
 
     async def _create_task(self, id: str, task_id: str, container: str, mounts: Sequence[pb.Mount]) -> None:
         output = logs.paths(self._instance.state, task_id, container)
@@ -309,8 +309,13 @@ class ContainerdDriver:
             await self._client.call(c.REMOVE_SNAPSHOT, pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=name))
 
     async def remove_task(self, task_id: str) -> None:
+        await self._steady("CannotRemoveContainerError", lambda: self._pauses.remove(task_id))
         self._cgroups.remove_task(task_id)
         await asyncio.to_thread(shutil.rmtree, self._instance.task(task_id), ignore_errors=True)
+        try:
+            await asyncio.to_thread(self._volumes.remove_task, task_id)
+        except OSError as e:
+            raise DriverError("CannotRemoveVolumeError", str(e)) from None
 
     # --- what is ------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import ipaddress
 import os
 from pathlib import Path
 
-from homeport.agent.drivers.containerd.spec import Files
+from homeport.agent.drivers.containerd.mounts import Files
 
 _RESOLV = Path("/etc/resolv.conf")
 _UPSTREAM = Path("/run/systemd/resolve/resolv.conf")  # the servers behind systemd-resolved's stub on 127.0.0.53

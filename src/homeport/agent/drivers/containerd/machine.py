@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 from pathlib import Path
 
 from homeport.agent.drivers.containerd.cgroups import Cgroups
@@ -40,5 +41,6 @@ def detect(cgroups: Cgroups) -> Machine:
         unified=cgroups.unified,
         swap=cgroups.swap_accounting(),
         capabilities=has,
+        init=shutil.which("tini-static") or shutil.which("docker-init"),
         nofile=None if "CAP_SYS_RESOURCE" in has or highest == resource.RLIM_INFINITY else highest,
     )

@@ -7,8 +7,9 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
@@ -17,21 +18,31 @@ from homeport.agent.drivers.containerd.client import CallError, Client
 from homeport.agent.drivers.containerd.unpack import HELD, SNAPSHOTTER, prepare
 from homeport.agent.drivers.containerd.users import Accounts
 
+T = TypeVar("T")
+
 _MAX_FILE = 4 << 20  # bytes of a passwd or group file
 
 
 async def accounts(client: Client, chain_id: str, run: Path) -> Accounts:
     """The account files of an image. ``run``: a short path for the mount. Raises CallError, OSError."""
+    return await viewed(
+        client, chain_id, run, lambda root: Accounts(_text(root, "/etc/passwd"), _text(root, "/etc/group"))
+    )
+
+
+async def viewed(client: Client, chain_id: str, run: Path, work: Callable[[int], T]) -> T:
+    """Does ``work`` in a thread with a descriptor of the image's root folder, mounted read-only meanwhile. Raises
+    CallError, OSError."""
     key = f"look-{uuid.uuid4().hex}"
     mounts = await prepare(client, key, chain_id, labels=HELD, method=c.VIEW_SNAPSHOT)
     try:
-        return await asyncio.to_thread(_read, mounts, run)
+        return await asyncio.to_thread(_with_root, mounts, run, work)
     finally:
         with contextlib.suppress(CallError):
             await client.call(c.REMOVE_SNAPSHOT, pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=key))
 
 
-def _read(mounts: Sequence[pb.Mount], run: Path) -> Accounts:
+def _with_root(mounts: Sequence[pb.Mount], run: Path, work: Callable[[int], T]) -> T:
     run.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="look-", dir=run) as folder:
         target, layers = os.path.join(folder, "m"), os.path.join(folder, "l")
@@ -41,7 +52,7 @@ def _read(mounts: Sequence[pb.Mount], run: Path) -> Accounts:
         try:
             root = os.open(target, os.O_PATH | os.O_DIRECTORY)
             try:
-                return Accounts(_text(root, "/etc/passwd"), _text(root, "/etc/group"))
+                return work(root)
             finally:
                 os.close(root)
         finally:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from homeport.agent.drivers import ContainerPlan
+from homeport.agent.drivers.containerd.devices import HostDevice
 from homeport.agent.drivers.containerd.manifests import RunConfig
+from homeport.agent.drivers.containerd.mounts import BadMount, Bind, Files, mounts
 from homeport.agent.drivers.containerd.seccomp import profile
 from homeport.agent.drivers.containerd.users import User
 from homeport.agentapi import ContainerSpec
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOFILE = 65535  # Fargate's default, soft and hard
+INIT = "/sbin/docker-init"  # where Docker puts it
 _MIB = 1 << 20
 _MIN_SHARES, _MAX_SHARES = 2, 262144
 
@@ -22,7 +25,7 @@ _DEFAULT = (
     "SYS_CHROOT"
 )
 DEFAULT_CAPABILITIES = frozenset(f"CAP_{name}" for name in _DEFAULT.split())
-_MASKED = (
+MASKED = (
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -36,7 +39,7 @@ _MASKED = (
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 )
-_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 class BadContainer(ValueError):
@@ -53,15 +56,17 @@ class Machine:
     swap: bool  # swap can be limited
     capabilities: frozenset[str]
     nofile: int | None = None
+    init: str | None = None  # a static init on the host, to be process 1 of containers that ask for one
 
 
 @dataclass(frozen=True)
-class Files:
-    """Generated files on the host that are mounted over the image's."""
+class Provided:
+    """What the node made or found for the container. ``namespaces``: kinds (``pid``) and paths of those to join;
+    others are the container's own."""
 
-    resolv_conf: str
-    hosts: str
-    hostname: str
+    binds: tuple[Bind, ...] = ()
+    devices: tuple[HostDevice, ...] = ()
+    namespaces: tuple[tuple[str, str], ...] = ()
 
 
 def arguments(spec: ContainerSpec, image: RunConfig) -> list[str]:
@@ -115,86 +120,93 @@ def _unlimited(value: int) -> int:
     return (1 << 64) - 1 if value < 0 else value
 
 
-def _mounts(files: Files, read_only: bool) -> list[dict[str, Any]]:
-    def mount(target: str, kind: str, *options: str) -> dict[str, Any]:
-        return {"destination": target, "type": kind, "source": kind, "options": list(options)}
-
-    def file(target: str, source: str) -> dict[str, Any]:
-        options = ["rbind", "rprivate", "ro" if read_only else "rw"]
-        return {"destination": target, "type": "bind", "source": source, "options": options}
-
-    quiet = ("nosuid", "noexec", "nodev")
-    return [
-        mount("/proc", "proc", *quiet),
-        mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-        mount("/sys", "sysfs", *quiet, "ro"),
-        mount("/sys/fs/cgroup", "cgroup", *quiet, "relatime", "ro"),
-        mount("/dev/mqueue", "mqueue", *quiet),
-        mount("/dev/shm", "tmpfs", *quiet, "mode=1777", "size=65536k"),  # noqa: S108 a path inside the container
-        file("/etc/resolv.conf", files.resolv_conf),
-        file("/etc/hosts", files.hosts),
-        file("/etc/hostname", files.hostname),
-    ]
-
-
-def _resources(spec: ContainerSpec, swap: bool) -> dict[str, Any]:
+def _resources(spec: ContainerSpec, machine: Machine, provided: Provided) -> dict[str, Any]:
     resources: dict[str, Any] = {
-        "devices": [{"allow": False, "access": "rwm"}],
+        "devices": [{"allow": False, "access": "rwm"}, *(device.rule for device in provided.devices)],
         # ECS passes 0 CPU units on as the kernel's minimum of shares.
         "cpu": {"shares": min(max(spec.cpu, _MIN_SHARES), _MAX_SHARES)},
     }
     memory: dict[str, Any] = {}
     if spec.memory:
         memory["limit"] = spec.memory * _MIB
-        if swap:
-            memory["swap"] = spec.memory * _MIB
+        if machine.swap:
+            memory["swap"] = (spec.memory + (spec.max_swap or 0)) * _MIB
     if spec.memory_reservation:
         memory["reservation"] = spec.memory_reservation * _MIB
+    if spec.swappiness is not None and not machine.unified:  # cgroup v2 has none
+        memory["swappiness"] = spec.swappiness
     return {**resources, "memory": memory} if memory else resources
 
 
-def _namespaces(plan: ContainerPlan, unified: bool) -> list[dict[str, str]]:
-    network = {"type": "network", "path": plan.netns} if plan.netns else {"type": "network"}
-    kinds = ["pid", "ipc", "uts", "mount"] + (["cgroup"] if unified else [])
-    return [network, *({"type": kind} for kind in kinds)]
+def _namespaces(plan: ContainerPlan, unified: bool, joined: dict[str, str]) -> list[dict[str, str]]:
+    paths = {"network": plan.netns, **joined}
+    kinds = ["network", "pid", "ipc", "uts", "mount"] + (["cgroup"] if unified else [])
+    return [{"type": kind, "path": path} if (path := paths.get(kind)) else {"type": kind} for kind in kinds]
+
+
+def _process(
+    spec: ContainerSpec, image: RunConfig, user: User, hostname: str, machine: Machine, bounding: frozenset[str]
+) -> dict[str, Any]:
+    # A process that isn't root starts without capabilities, and may gain those of the bounding set from files.
+    effective = sorted(bounding) if user.uid == 0 else []
+    args = arguments(spec, image)
+    return {
+        "terminal": False,
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+        "args": [INIT, "--", *args] if spec.init else args,
+        "env": environment(spec, image, hostname),
+        "cwd": _directory(spec.working_directory or image.working_dir or "/"),
+        "capabilities": {"bounding": sorted(bounding), "effective": effective, "permitted": effective},
+        "rlimits": rlimits(spec, machine.nofile),
+        "noNewPrivileges": False,
+    }
+
+
+def _mounts(plan: ContainerPlan, files: Files, machine: Machine, provided: Provided) -> list[dict[str, Any]]:
+    binds = list(provided.binds)
+    if plan.spec.init:
+        if machine.init is None:
+            raise BadContainer("'initProcessEnabled' needs the program tini-static or docker-init on the node")
+        binds.append(Bind(machine.init, INIT, read_only=True))
+    try:
+        return mounts(plan.spec, files, binds, plan.ipc_mode)
+    except BadMount as e:
+        raise BadContainer(str(e)) from None
 
 
 def build(
-    plan: ContainerPlan, image: RunConfig, user: User, hostname: str, files: Files, cgroup: str, machine: Machine
+    plan: ContainerPlan,
+    image: RunConfig,
+    user: User,
+    hostname: str,
+    files: Files,
+    cgroup: str,
+    machine: Machine,
+    provided: Provided | None = None,
 ) -> dict[str, Any]:
     """The whole spec, ready for JSON. ``cgroup``: the container's ``cgroupsPath``. Raises BadContainer."""
     spec = plan.spec
     bounding = capabilities(spec.capabilities_add, spec.capabilities_drop, machine.capabilities)
-    # A process that isn't root starts without capabilities, and may gain those of the bounding set from files.
-    effective = sorted(bounding) if user.uid == 0 else []
+    provided = provided or Provided()
     return {
         "ociVersion": "1.0.2",
         "hostname": hostname,
         "root": {"path": "rootfs", "readonly": spec.readonly_root_filesystem},
-        "process": {
-            "terminal": False,
-            "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
-            "args": arguments(spec, image),
-            "env": environment(spec, image, hostname),
-            "cwd": _directory(spec.working_directory or image.working_dir or "/"),
-            "capabilities": {"bounding": sorted(bounding), "effective": effective, "permitted": effective},
-            "rlimits": rlimits(spec, machine.nofile),
-            "noNewPrivileges": False,
-        },
-        "mounts": _mounts(files, spec.readonly_root_filesystem),
+        "process": _process(spec, image, user, hostname, machine, bounding),
+        "mounts": _mounts(plan, files, machine, provided),
         "linux": {
             "cgroupsPath": cgroup,
-            "namespaces": _namespaces(plan, machine.unified),
-            "resources": _resources(spec, machine.swap),
+            "namespaces": _namespaces(plan, machine.unified, dict(provided.namespaces)),
+            "devices": [device.node for device in provided.devices],
+            "resources": _resources(spec, machine, provided),
             "sysctl": {
                 "net.ipv4.ip_unprivileged_port_start": "0",
                 "net.ipv4.ping_group_range": "0 2147483647",
                 **spec.system_controls,
             },
             "seccomp": profile(machine.architecture, bounding),
-            "maskedPaths": list(_MASKED),
-            "readonlyPaths": list(_READ_ONLY),
+            "maskedPaths": list(MASKED),
+            "readonlyPaths": list(READ_ONLY),
         },
     }
 

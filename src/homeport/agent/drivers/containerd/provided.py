@@ -1,0 +1,44 @@
+"""What a node makes or finds for a container before it is created, besides its image and the task's files."""
+
+from __future__ import annotations
+
+from homeport.agent.drivers import ContainerPlan, DriverError, Mount
+from homeport.agent.drivers.containerd import devices
+from homeport.agent.drivers.containerd.client import Client
+from homeport.agent.drivers.containerd.instance import Instance
+from homeport.agent.drivers.containerd.rootfs import viewed
+from homeport.agent.drivers.containerd.spec import Provided
+from homeport.agent.drivers.containerd.volumes import Volumes
+
+
+async def provide(
+    client: Client,
+    of: Instance,
+    volumes: Volumes,
+    plan: ContainerPlan,
+    chain_id: str,
+    namespaces: tuple[tuple[str, str], ...] = (),
+) -> Provided:
+    """Makes the container's volumes, with what its image puts into them. May be repeated. Raises DriverError,
+    CallError."""
+    try:
+        binds = tuple(volumes.bind(plan.task_id, mount) for mount in plan.mounts)
+        empty = [mount for mount in plan.mounts if volumes.wants_filling(plan.task_id, mount)]
+        if empty:
+            async with volumes.filling:
+                await _fill(client, of, volumes, plan.task_id, chain_id, empty)
+        found = tuple(devices.find(device) for device in plan.spec.devices)
+    except OSError as e:
+        raise DriverError("CannotCreateContainerError", str(e)) from None
+    return Provided(binds, found, namespaces)
+
+
+async def _fill(
+    client: Client, of: Instance, volumes: Volumes, task_id: str, chain_id: str, mounts: list[Mount]
+) -> None:
+    def work(root: int) -> None:
+        for mount in mounts:
+            if volumes.wants_filling(task_id, mount):
+                volumes.fill(task_id, mount, root)
+
+    await viewed(client, chain_id, of.run, work)
