@@ -1,6 +1,7 @@
 """What the command line asks of a running control plane, over a unix socket that only root can open.
 
-``GET /status``, ``/environment``, ``/story?arn=``; ``POST /stop-tasks?seconds=``, ``/reset?seconds=``. JSON answers.
+``GET /status``, ``/task?task=``, ``/environment``, ``/story?arn=``; ``POST /stop-tasks?seconds=``, ``/reset?seconds=``.
+JSON answers.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class ControlApp:
         self.plane, self.settings = plane, settings
         self._routes: dict[tuple[str, str], Callable[[Query], Awaitable[Any]]] = {
             ("GET", "/status"): self.status,
+            ("GET", "/task"): self.task,
             ("GET", "/environment"): self.environment,
             ("GET", "/story"): self.story,
             ("POST", "/stop-tasks"): self.stop_tasks,
@@ -85,6 +87,13 @@ class ControlApp:
             },
             **ecs.status.status(view),
         }
+
+    async def task(self, query: Query) -> dict[str, Any]:
+        view = self.plane.store.view()
+        found = ecs.status.found(view, text := query.get("task", ""))
+        if len(found) != 1:
+            raise Refused(f"{len(found) or 'No'} task{'s' * (len(found) > 1)} start{'s' * (not found)} with {text!r}.")
+        return ecs.status.task_status(view, *found[0])
 
     async def environment(self, _: Query) -> dict[str, str]:
         store, settings = self.plane.store, self.settings

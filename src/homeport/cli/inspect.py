@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from homeport import config
-from homeport.cli import CommandError, control
+from homeport.cli import CommandError, control, task_status
 from homeport.cli.lifecycle import State
 from homeport.cli.terminal import console, size, table
 from homeport.config import Settings
@@ -22,9 +22,19 @@ from homeport.config import Settings
 Json = Annotated[bool, Parameter(name="--json", help="For scripts.", negative="")]
 
 
-def status(*, state: State = None, as_json: Json = False) -> None:
-    """Show the control plane, the nodes with their capacity, and the tasks."""
+def status(
+    task: Annotated[
+        str | None, Parameter(help="Id or ARN of a task to watch until it stops; the first characters are enough.")
+    ] = None,
+    *,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Show the control plane, the nodes with their capacity, and the tasks; or one task with its containers."""
     settings = config.load(state)
+    if task is not None:
+        _task_status(settings, task, as_json)
+        return
     answer = control.ask(settings, "/status")
     answer["pulls"] = _pulls(settings)
     if as_json:
@@ -41,6 +51,16 @@ def status(*, state: State = None, as_json: Json = False) -> None:
     table(
         ("TASK", "CLUSTER", "STATUS", "DEFINITION", "ADDRESS", "PUBLIC", "SINCE"), [_task(t) for t in answer["tasks"]]
     )
+
+
+def _task_status(settings: Settings, task: str, as_json: bool) -> None:
+    if as_json:
+        answer, before, now = task_status.snapshot(settings, task)
+        print(json.dumps({**answer, "usage": task_status.figures(before, now)}, indent=2))
+    elif sys.stdout.isatty():
+        task_status.watch(settings, task)
+    else:
+        task_status.show(settings, task)
 
 
 def _node(node: dict[str, Any]) -> tuple[str, ...]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from homeport.agentapi import OVERCOMMIT_ATTRIBUTE
+from homeport.core import arn
 from homeport.services.ec2.model import INTERFACES
+from homeport.services.ecs import definitions
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance, Room
 from homeport.services.ecs.model.task import TASKS, NodeStatus, Task, TaskStatus
+from homeport.services.ecs.views.task import task_view
 from homeport.store import Scope, View
 
 OVERCOMMIT = ("cpu", "memory")  # which resources a node may register more of than it has
@@ -53,6 +56,31 @@ def _task(view: View, scope: Scope, task: Task) -> dict[str, Any]:
         "since": task.started_at or task.created_at,
         "address": interface.private_address if interface else None,
         "public_address": interface.public_address if interface else None,
+    }
+
+
+def found(view: View, text: str) -> list[tuple[Scope, Task]]:
+    """The tasks whose ARN this is, or whose id starts so."""
+    parsed = arn.parse(text)
+    if parsed is not None:
+        scope = Scope(parsed.account, parsed.region)
+        task = view.get(TASKS, scope, text.rpartition("/")[2])
+        return [(scope, task)] if task is not None and task.arn == text else []
+    return [(scope, task) for scope, task in view.each(TASKS) if text and task.id.startswith(text)]
+
+
+def task_status(view: View, scope: Scope, task: Task) -> dict[str, Any]:
+    """``task`` is what DescribeTasks answers; ``depends_on`` and ``essential`` have what its definition says of each
+    container, ``public_address`` is None where it has none."""
+    definition = definitions.of_task(view, scope, task.definition_arn)
+    containers = definitions.containers(definition) if definition else []
+    return {
+        "task": task_view(view, scope, task),
+        "depends_on": {
+            c["name"]: [f"{d['containerName']} {d['condition']}" for d in c.get("dependsOn") or ()] for c in containers
+        },
+        "essential": {c.name: c.essential for c in task.containers},
+        "public_address": _task(view, scope, task)["public_address"],
     }
 
 

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from homeport.agent.drivers.usage import Cpu, Memory, Usage
+from homeport.cli.task_status import COLUMNS, figures, headline, processors, resident, rows
+
+MIB = 1 << 20
+ARN = "arn:aws:ecs:us-east-1:123456789012:"
+TASK: dict[str, Any] = {
+    "taskArn": f"{ARN}task/demo/0123",
+    "clusterArn": f"{ARN}cluster/demo",
+    "taskDefinitionArn": f"{ARN}task-definition/web:3",
+    "lastStatus": "RUNNING",
+    "desiredStatus": "RUNNING",
+    "healthStatus": "HEALTHY",
+    "cpu": "256",
+    "memory": "512",
+    "createdAt": 1.0,
+    "startedAt": 2.0,
+    "containers": [
+        {
+            "name": "app",
+            "lastStatus": "RUNNING",
+            "healthStatus": "HEALTHY",
+            "memory": "128",
+            "image": "httpd:2.4",
+            "networkInterfaces": [{"privateIpv4Address": "172.31.0.5"}],
+        },
+        {
+            "name": "init",
+            "lastStatus": "STOPPED",
+            "healthStatus": "UNKNOWN",
+            "exitCode": 0,
+            "image": "busybox",
+            "networkInterfaces": [],
+        },
+    ],
+}
+ANSWER: dict[str, Any] = {
+    "task": TASK,
+    "depends_on": {"app": ["init SUCCESS"], "init": []},
+    "essential": {"app": True, "init": False},
+    "public_address": "198.18.0.9",
+}
+
+
+def usage(at: float, seconds: float, memory: int = 0, **detail: int) -> Usage:
+    return Usage(
+        read_at=at, cpu=Cpu(total=int(seconds * 1e9)), memory=Memory(memory, None, 512 * MIB, None, detail), processes=3
+    )
+
+
+def cells(**changes: Any) -> list[dict[str, str]]:
+    look = {"app": usage(10, 1)}, {"app": usage(12, 1.5, 40 * MIB, inactive_file=8 * MIB)}
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows(ANSWER | changes, *look)]
+
+
+def test_a_row_for_each_container_and_one_for_the_task() -> None:
+    app, init, whole = cells()
+    assert (app["CONTAINER"], app["STATUS"], app["HEALTH"], app["NEEDS"]) == (
+        "app",
+        "RUNNING",
+        "HEALTHY",
+        "init SUCCESS",
+    )
+    assert (app["EXIT"], app["VCPU"], app["MEMORY"], app["PROCESSES"]) == ("", "0.25", "32.0 MiB of 128.0 MiB", "3")
+    assert (init["CONTAINER"], init["EXIT"], init["VCPU"], init["MEMORY"]) == ("init (not essential)", "0", "", "")
+    assert (whole["CONTAINER"], whole["VCPU"], whole["MEMORY"]) == (
+        "(task)",
+        "0.25 of 0.25",
+        "32.0 MiB of 512.0 MiB",
+    )
+
+
+def test_a_stopped_task_says_why_and_uses_nothing() -> None:
+    app = TASK["containers"][0] | {"lastStatus": "STOPPED", "exitCode": 137, "reason": "OutOfMemoryError: x"}
+    stopped = TASK | {
+        "lastStatus": "STOPPED",
+        "desiredStatus": "STOPPED",
+        "stoppedAt": 3.0,
+        "stopCode": "EssentialContainerExited",
+        "stoppedReason": "Essential container in task exited",
+        "containers": [app],
+    }
+    (row,) = [dict(zip(COLUMNS, r, strict=True)) for r in rows(ANSWER | {"task": stopped}, {}, {})]
+    assert (row["STATUS"], row["EXIT"], row["VCPU"]) == ("STOPPED: OutOfMemoryError: x", "137", "")
+    line = headline(ANSWER | {"task": stopped})
+    assert line.endswith("\nEssentialContainerExited: Essential container in task exited")
+
+
+@pytest.mark.parametrize(
+    ("last", "desired", "shown"),
+    [("RUNNING", "RUNNING", "RUNNING since"), ("PENDING", "RUNNING", "PENDING → RUNNING since")],
+)
+def test_the_headline(last: str, desired: str, shown: str) -> None:
+    line = headline(ANSWER | {"task": TASK | {"lastStatus": last, "desiredStatus": desired}})
+    for part in ("Task 0123", "web:3", "cluster demo", shown, "health HEALTHY", "172.31.0.5, 198.18.0.9"):
+        assert part in line
+
+
+def test_rates_need_two_looks() -> None:
+    assert processors({}, {"a": usage(1, 1)}) == {}
+    assert processors({"a": usage(1, 1)}, {"a": usage(1, 1)}) == {}
+    assert processors({"a": usage(1, 1)}, {"a": usage(3, 5)}) == {"a": 2.0}
+    assert processors({"a": usage(1, 9)}, {"a": usage(3, 1)}) == {"a": 0.0}, "a restarted container counts anew"
+
+
+def test_memory_leaves_out_what_the_kernel_can_drop() -> None:
+    assert resident(usage(0, 0, 100, inactive_file=30)) == 70
+    assert resident(usage(0, 0, 100, inactive_file=1, total_inactive_file=40)) == 60
+    assert resident(usage(0, 0, 100)) == 100
+    assert resident(usage(0, 0, 10, inactive_file=30)) == 0
+
+
+def test_figures() -> None:
+    assert figures({"a": usage(1, 1)}, {"a": usage(3, 2, 100)}) == {
+        "a": {
+            "vcpu": 0.5,
+            "cpu_nanoseconds": 2_000_000_000,
+            "memory_bytes": 100,
+            "memory_limit_bytes": 512 * MIB,
+            "processes": 3,
+        }
+    }
