@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from homeport.agent.drivers import Image
+from homeport.agent.health import Health
 from homeport.agent.metadata import answers, routes, shapes
 from homeport.agent.metadata.environment import endpoint_id, variables
 from homeport.agent.metadata.routes import Container as AboutContainer
 from homeport.agent.metadata.routes import Credentials, Sibling, Task
 from homeport.agent.plan import Container, Facts, TaskGoal
 from homeport.agent.runner import container_plan
-from homeport.agentapi import ContainerSpec, InterfaceSpec, TaskSpec
+from homeport.agentapi import (
+    ContainerSpec,
+    HealthCheck,
+    InterfaceSpec,
+    MountPoint,
+    RestartPolicy,
+    TaskSpec,
+    Volume,
+)
 
 KEY = bytes(32)
 ID = "0123456789abcdef0123456789abcdef"
@@ -211,6 +221,25 @@ def test_what_has_ended_says_how_and_when() -> None:
     task = shapes.task("v4", goal(), seen)
     assert (task["DesiredStatus"], task["ExecutionStoppedAt"]) == ("STOPPED", "1970-01-01T00:00:02.500000Z")
     assert shapes.task("v4", goal(stop=True), facts())["DesiredStatus"] == "STOPPED"
+
+
+def test_health_restarts_and_volumes() -> None:
+    spec = ContainerSpec(
+        name="app",
+        image="i",
+        health_check=HealthCheck(command=("CMD", "true")),
+        restart_policy=RestartPolicy(),
+        mount_points=(MountPoint(volume="data", container_path="/data"),),
+    )
+    seen = facts(app=Container(state="running", health=Health("HEALTHY", 1.0), restarts=2, created_at=0.5))
+    task = goal(volumes=(Volume(name="data", kind="host", path="/secret"),))
+    task = msgspec.structs.replace(task, spec=msgspec.structs.replace(task.spec, containers=(spec, HELPER)))
+    shown = shapes.container("v4", task, seen, spec)
+    assert shown["Health"] == {"status": "HEALTHY", "statusSince": "1970-01-01T00:00:01.000000Z"}
+    assert shown["RestartCount"] == 2
+    assert shown["Volumes"] == [{"DockerName": "data", "Destination": "/data"}]
+    assert shown["CreatedAt"] == "1970-01-01T00:00:00.500000Z"
+    assert "RestartCount" not in shapes.container("v3", task, seen, spec)
 
 
 def ask(path: str, statistics: dict[str, Any] | None = None) -> answers.Answer:

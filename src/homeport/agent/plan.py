@@ -60,6 +60,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: State = "none"
     image: Image | None = None
     present: bool = False
+    created_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
     exit_code: int | None = None
@@ -247,6 +248,7 @@ def restarted(container: Container, seen: Observed, now: float) -> Container:
         state="running",
         image=container.image,
         present=True,
+        created_at=container.created_at,
         started_at=seen.started_at,
         running_since=now,
         restarts=container.restarts + 1,

@@ -260,6 +260,7 @@ class TaskRunner:
                 files = await environment_files.read(self._parts.buckets, self._spec(name).environment_files)
                 given = {**self._parts.environment(self.goal, name), **files}
                 await driver.create(container_plan(self.goal, self.facts, name, given))
+                self._change(name, created_at=clock.wall())
                 self._fold(name, Observed(id=runtime_id(self.goal, name), state="created"))
             case Start(name):
                 self._fold(name, await driver.start(runtime_id(self.goal, name)))

@@ -10,7 +10,9 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
+from homeport.agent.drivers import Mount
 from homeport.agent.metadata.routes import Version
+from homeport.agent.mounting import mounts
 from homeport.agent.plan import Container, Facts, TaskGoal, stopping
 from homeport.agent.report import runtime_id
 from homeport.agentapi import ContainerSpec, InterfaceSpec
@@ -68,13 +70,17 @@ def container(version: Version, goal: TaskGoal, facts: Facts, spec: ContainerSpe
         "KnownStatus": _known(seen),
         "ExitCode": seen.exit_code if seen.over else None,
         "Limits": {"CPU": spec.cpu, "Memory": spec.memory},
+        "CreatedAt": _time(seen.created_at),
         "StartedAt": _time(seen.started_at),
         "FinishedAt": _time(seen.finished_at),
         "Type": "NORMAL",
         "Networks": [_network(version, interface)] if interface else None,
+        "Health": _health(seen) if spec.health_check else None,
+        "Volumes": [_volume(mount) for mount in mounts(goal.spec, spec.name)] or None,
     }
     if version == "v4":
-        shown |= {"ContainerARN": spec.arn or None, "Snapshotter": "overlayfs"}
+        restarts = seen.restarts if spec.restart_policy else None
+        shown |= {"ContainerARN": spec.arn or None, "Snapshotter": "overlayfs", "RestartCount": restarts}
     return {name: value for name, value in shown.items() if value is not None}
 
 
@@ -102,6 +108,15 @@ def _network(version: Version, interface: InterfaceSpec) -> Shape:
         "PrivateDNSName": interface.private_dns_name,
         "SubnetGatewayIpv4Address": f"{interface.gateway}/{prefix}",
     }
+
+
+def _health(seen: Container) -> Shape:
+    return {"status": seen.health.status} | _present(statusSince=_time(seen.health.since or None))
+
+
+def _volume(mount: Mount) -> Shape:
+    """Where on the machine its source is, is no task's business."""
+    return {"DockerName": mount.volume.name, "Destination": mount.container_path}
 
 
 def _cluster(goal: TaskGoal) -> str:
