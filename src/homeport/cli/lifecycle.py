@@ -99,7 +99,7 @@ def _settings(state: str | None, flags: dict[str, Any]) -> Settings:
         raise ConfigError("The API has no TLS yet, so it listens on loopback only: --host 127.0.0.1.")
     if problem := _taken(settings):
         raise CommandError(f"{settings.endpoint} can't be used: {problem}. Choose another port with --port.")
-    settings = pools.claimed(settings)
+    settings = pools.claimed(settings, asked=flags["public_pool"] is not None)
     config.save(settings)
     return settings
 
