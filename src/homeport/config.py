@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,6 +18,8 @@ DEFAULT_REGION = "us-east-1"
 DEFAULT_PORT = 4566
 CONFIG_FILE = "config.json"
 RUN = Path("/run/homeport")
+
+PullBehavior = Literal["always", "once", "prefer-cached"]  # as ECS_IMAGE_PULL_BEHAVIOR of the ECS agent
 
 
 class ConfigError(Exception):
@@ -40,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     public_pool: str | None = None
     ephemeral: bool = False
     containerd: str | None = None  # socket of a running containerd to use; None: an own one
+    image_pull_behavior: PullBehavior = "once"
     s3_folder: str | None = None  # its folders stand for S3 buckets; None: ``s3`` in ``state``
     overcommit_cpu: float = 16
     overcommit_memory: float = 2

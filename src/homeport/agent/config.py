@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -12,9 +13,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     tell apart what several Homeports own on one machine. ``endpoint``: URL of the control plane. ``region``: the one
     that calls are signed for; a node serves all zones unless ``zone`` restricts it. ``overcommit_*``: how many times
     its cores and memory a Fargate node advertises. ``retry_most``: seconds between attempts to reach a control plane
-    that stays away (Amazon's agent: 2 minutes). ``task_endpoints``: tasks' SDKs are pointed to the control plane.
-    ``efs_root``: the folder whose folders ``<fileSystemId>`` stand for EFS file systems; ``efs`` in ``state``
-    unless it is given."""
+    that stays away (Amazon's agent: 2 minutes). ``pull_behavior``: ``always`` asks a registry anew what a tag names.
+    ``task_endpoints``: tasks' SDKs are pointed to the control plane. ``efs_root``: the folder whose folders
+    ``<fileSystemId>`` stand for EFS file systems; ``efs`` in ``state`` unless it is given."""
 
     state: str
     instance: str
@@ -30,6 +31,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     public_pool: str = ""
     containerd: str | None = None
     s3_folder: str | None = None
+    pull_behavior: Literal["always", "once", "prefer-cached"] = "once"
     task_endpoints: bool = True
     retry_most: float = 120.0
     efs_root: str | None = None

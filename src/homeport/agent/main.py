@@ -110,7 +110,10 @@ async def _main(settings: AgentSettings) -> None:
         settings = msgspec.structs.replace(settings, retry_most=min(settings.retry_most, LOCAL_RETRY_MOST))
     efs = Path(settings.efs_root) if settings.efs_root else None
     runtime = instance(settings.state, settings.containerd)
-    driver, cgroups = ContainerdDriver(runtime, efs_root=efs), Cgroups(runtime.name)
+    driver, cgroups = (
+        ContainerdDriver(runtime, efs_root=efs, pull_behavior=settings.pull_behavior),
+        Cgroups(runtime.name),
+    )
     metadata = MetadataServer(
         settings.endpoint,
         saved_key(settings.folder),

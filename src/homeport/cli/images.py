@@ -10,7 +10,15 @@ from typing import TypeVar
 
 from homeport import config
 from homeport.agent.drivers import DriverError, Image, Progress
-from homeport.agent.drivers.containerd import BadArchive, BadReference, CallError, ImageStore, ensure, instance
+from homeport.agent.drivers.containerd import (
+    BadArchive,
+    BadReference,
+    CallError,
+    ImageStore,
+    PullBehavior,
+    ensure,
+    instance,
+)
 from homeport.cli import CommandError
 from homeport.cli.lifecycle import State
 from homeport.cli.terminal import size, table
@@ -18,13 +26,13 @@ from homeport.cli.terminal import size, table
 T = TypeVar("T")
 
 
-def _with_store(state: str | None, work: Callable[[ImageStore], Awaitable[T]]) -> T:
+def _with_store(state: str | None, work: Callable[[ImageStore], Awaitable[T]], behavior: PullBehavior = "once") -> T:
     settings = config.load(state)
 
     async def run() -> T:
         of = instance(settings.state, settings.containerd)
         await ensure(of)
-        async with ImageStore.connect(str(of.socket), of.name) as store:
+        async with ImageStore.connect(str(of.socket), of.name, behavior) as store:
             return await work(store)
 
     try:
@@ -58,7 +66,7 @@ def _load(state: str | None, file: Path, progress: Callable[[int], None]) -> lis
 
 
 def pull(name: str, *, state: State = None) -> None:
-    """Pull an image from its registry, unless it is here already."""
+    """Pull an image from its registry; of one that is here already only what has changed."""
     if sys.stderr.isatty():
         from rich.progress import BarColumn, DownloadColumn, TextColumn
         from rich.progress import Progress as Bars
@@ -69,9 +77,9 @@ def pull(name: str, *, state: State = None) -> None:
             def show(seen: Progress) -> None:
                 bars.update(bar, completed=seen.done, total=seen.total or None)
 
-            image = _with_store(state, lambda store: store.pull(name, show))
+            image = _with_store(state, lambda store: store.pull(name, show), "always")
     else:
-        image = _with_store(state, lambda store: store.pull(name))
+        image = _with_store(state, lambda store: store.pull(name), "always")
     print(f"{image.reference}\t{image.digest}")
 
 

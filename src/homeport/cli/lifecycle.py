@@ -47,6 +47,10 @@ def up(
     containerd: Annotated[
         str | None, Parameter(help="Socket of a running containerd to use instead of an own one.")
     ] = None,
+    image_pull_behavior: Annotated[
+        config.PullBehavior | None,
+        Parameter(help="Whether an image that is here is asked of its registry anew (default once: it isn't)."),
+    ] = None,
     s3_folder: Annotated[
         Path | None, Parameter(help="Folder BUCKET/KEY of environment files (default: s3 in the state folder).")
     ] = None,
@@ -65,6 +69,7 @@ def up(
         "public_pool": public_pool,
         "ephemeral": ephemeral,
         "containerd": containerd,
+        "image_pull_behavior": image_pull_behavior,
         "s3_folder": str(s3_folder.absolute()) if s3_folder else None,
         "task_endpoints": task_endpoints,
     }

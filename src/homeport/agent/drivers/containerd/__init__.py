@@ -10,7 +10,7 @@ from homeport.agent.drivers.containerd.archive import BadArchive
 from homeport.agent.drivers.containerd.client import CallError
 from homeport.agent.drivers.containerd.daemon import ensure, stop_containerd
 from homeport.agent.drivers.containerd.driver import ContainerdDriver
-from homeport.agent.drivers.containerd.images import ImageStore, ListedImage
+from homeport.agent.drivers.containerd.images import ImageStore, ListedImage, PullBehavior
 from homeport.agent.drivers.containerd.instance import Instance, instance
 from homeport.agent.drivers.containerd.references import BadReference
 
@@ -22,6 +22,7 @@ __all__ = [
     "ImageStore",
     "Instance",
     "ListedImage",
+    "PullBehavior",
     "ensure",
     "instance",
     "stop_containerd",

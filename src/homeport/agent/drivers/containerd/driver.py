@@ -31,7 +31,7 @@ from homeport.agent.drivers.containerd import (
 from homeport.agent.drivers.containerd.cgroups import Cgroups
 from homeport.agent.drivers.containerd.client import AlreadyExists, CallError, Client, NotFound, Unavailable
 from homeport.agent.drivers.containerd.events import Events
-from homeport.agent.drivers.containerd.images import ImageStore
+from homeport.agent.drivers.containerd.images import ImageStore, PullBehavior
 from homeport.agent.drivers.containerd.instance import Instance
 from homeport.agent.drivers.containerd.manifests import BadManifest, Resolved
 from homeport.agent.drivers.containerd.pause import Pauses
@@ -60,7 +60,9 @@ class ContainerdDriver:
         insecure: frozenset[str] = frozenset(),
         clock: Clock | None = None,
         efs_root: Path | None = None,
+        pull_behavior: PullBehavior = "once",
     ) -> None:
+        self._pull_behavior = pull_behavior
         self._instance, self._insecure = instance, insecure
         self._clock = clock or SystemClock()
         self._cgroups = Cgroups(instance.name)
@@ -77,7 +79,7 @@ class ContainerdDriver:
         await daemon.ensure(self._instance)
         self._client = Client(str(self._instance.socket), self._instance.name)
         self._events = Events(self._client, self._revive)
-        self.images = ImageStore(self._client, self._insecure)
+        self.images = ImageStore(self._client, self._insecure, behavior=self._pull_behavior)
         namespace = pb.Namespace(name=self._instance.name)
         with contextlib.suppress(AlreadyExists):
             await self._client.call(c.CREATE_NAMESPACE, pb.CreateNamespaceRequest(namespace=namespace))

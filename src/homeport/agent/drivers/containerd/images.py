@@ -7,7 +7,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import IO
+from typing import IO, Literal
 
 import msgspec
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -29,6 +29,11 @@ from homeport.agent.drivers.containerd.shared import Shared
 _LEASE = timedelta(hours=24)  # what a crash in the middle of a pull leaves is collected after this
 
 
+# When an image that is here is asked of its registry anew. ``once`` and ``prefer-cached`` (words of the ECS agent's
+# ECS_IMAGE_PULL_BEHAVIOR) differ only in whether images are removed by themselves, which Homeport never does.
+PullBehavior = Literal["always", "once", "prefer-cached"]
+
+
 class ListedImage(msgspec.Struct, frozen=True):
     """``size``: bytes of its compressed layers, 0 where they can't be told. ``created_at``: epoch seconds at which
     it was pulled or loaded."""
@@ -47,8 +52,13 @@ class ImageStore:
     """Images by reference. ``insecure``: registries to be spoken to over HTTP besides this machine's own."""
 
     def __init__(
-        self, client: Client, insecure: frozenset[str] = frozenset(), platform: m.Platform | None = None
+        self,
+        client: Client,
+        insecure: frozenset[str] = frozenset(),
+        platform: m.Platform | None = None,
+        behavior: PullBehavior = "once",
     ) -> None:
+        self._behavior = behavior
         self._client, self._insecure = client, insecure
         self._platform = platform or m.this_machine()
         self._content = Content(client)
@@ -59,11 +69,11 @@ class ImageStore:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(cls, socket: str, namespace: str) -> AsyncIterator[ImageStore]:
+    async def connect(cls, socket: str, namespace: str, behavior: PullBehavior = "once") -> AsyncIterator[ImageStore]:
         """A store on a connection of its own."""
         client = Client(socket, namespace)
         try:
-            yield cls(client)
+            yield cls(client, behavior=behavior)
         finally:
             await client.close()
 
@@ -99,10 +109,12 @@ class ImageStore:
         raise m.BadManifest(f"too many indexes within each other below {digest}")
 
     async def pull(self, reference: str, progress: Callable[[Progress], None] = _ignore) -> Image:
-        """The image, from here if it is here, else from its registry. Raises DriverError CannotPullContainerError."""
+        """The image, from here if it is here, else from its registry; ``always`` asks the registry what a tag names
+        now, and fetches what is missing. Raises DriverError CannotPullContainerError."""
         try:
             parsed = parse(reference)
-            if (present := await self.get(reference)) is not None:
+            fixed = parsed.digest or self._behavior != "always"
+            if fixed and (present := await self.get(reference)) is not None:
                 return present
             name = str(parsed)
             watchers = self._watchers.setdefault(name, [])
