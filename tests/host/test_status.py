@@ -35,10 +35,10 @@ def test_a_snapshot(tasks: Tasks, running: str) -> None:
     assert "RUNNING since" in lines[0]
     busy, done, whole = (line.split("\t") for line in lines[1:])
     assert busy[:5] == ["busy", "RUNNING", "UNKNOWN", "done SUCCESS", ""]
-    assert busy[6].endswith(" of 64.0 MiB")
+    assert busy[7].endswith(" of 64.0 MiB")
     assert done[:5] == ["done (not essential)", "STOPPED", "UNKNOWN", "", "0"]
     assert whole[0] == "(task)"
-    assert whole[5].endswith(" of 0.25")
+    assert whole[6].endswith(" of 0.25")
 
 
 def test_figures_for_scripts(tasks: Tasks, running: str) -> None:

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from homeport.agent.drivers.usage import Cpu, Memory, Usage
-from homeport.cli.task_status import COLUMNS, figures, headline, processors, resident, rows
+from homeport.agent.plan import Container, Facts, TaskGoal
+from homeport.agent.state import VERSION, FileRecords, TaskRecord
+from homeport.agentapi import ContainerSpec, RestartPolicy, TaskSpec
+from homeport.cli.task_status import COLUMNS, figures, headline, processors, resident, restarts, rows
+from homeport.config import Settings
 
 MIB = 1 << 20
 ARN = "arn:aws:ecs:us-east-1:123456789012:"
@@ -44,6 +50,7 @@ ANSWER: dict[str, Any] = {
     "depends_on": {"app": ["init SUCCESS"], "init": []},
     "essential": {"app": True, "init": False},
     "public_address": "198.18.0.9",
+    "restarts": {"app": 2},
 }
 
 
@@ -66,8 +73,15 @@ def test_a_row_for_each_container_and_one_for_the_task() -> None:
         "HEALTHY",
         "init SUCCESS",
     )
-    assert (app["EXIT"], app["VCPU"], app["MEMORY"], app["PROCESSES"]) == ("", "0.25", "32.0 MiB of 128.0 MiB", "3")
-    assert (init["CONTAINER"], init["EXIT"], init["VCPU"], init["MEMORY"]) == ("init (not essential)", "0", "", "")
+    assert (app["EXIT"], app["RESTARTS"]) == ("", "2")
+    assert (app["VCPU"], app["MEMORY"], app["PROCESSES"]) == ("0.25", "32.0 MiB of 128.0 MiB", "3")
+    assert (init["CONTAINER"], init["EXIT"], init["RESTARTS"], init["VCPU"], init["MEMORY"]) == (
+        "init (not essential)",
+        "0",
+        "",
+        "",
+        "",
+    )
     assert (whole["CONTAINER"], whole["VCPU"], whole["MEMORY"]) == (
         "(task)",
         "0.25 of 0.25",
@@ -125,3 +139,17 @@ def test_figures() -> None:
             "processes": 3,
         }
     }
+
+
+def test_restarts_are_those_that_the_agent_wrote_down(tmp_path: Path) -> None:
+    policy = ContainerSpec(name="app", image="i", restart_policy=RestartPolicy())
+    spec = TaskSpec("web", 1, "us-east-1", "us-east-1a", containers=(policy, ContainerSpec(name="init", image="i")))
+    goal = TaskGoal(arn=TASK["taskArn"], cluster="demo", task_id="0123", spec=spec)
+    facts = Facts(containers={"app": Container(restarts=3), "init": Container()})
+    record = TaskRecord(version=VERSION, boot_id="b", goal=goal, facts=facts)
+    settings = Settings(state=str(tmp_path), instance="00000000")
+    assert restarts(settings, "0123") == {}
+    asyncio.run(FileRecords(tmp_path / "agent").save(record))
+    assert restarts(settings, "0123") == {"app": 3}
+    (tmp_path / "agent" / "tasks" / "0123.json").write_text("{")
+    assert restarts(settings, "0123") == {}

@@ -1,7 +1,8 @@
 """One task as ``homeport status TASK`` shows it: its containers, and what they use of this machine at the moment.
 
-An *answer* is what the control plane says of a task (``services.ecs.status.task_status``), a *look* what the kernel
-says of its containers: ``Usage`` by container name, of those that run on this machine.
+An *answer* is what the control plane says of a task (``services.ecs.status.task_status``), with what its agent wrote
+down of restarts, a *look* what the kernel says of its containers: ``Usage`` by container name, of those that run on
+this machine.
 """
 
 from __future__ import annotations
@@ -22,11 +23,29 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 Look = Mapping[str, Usage]
 
-COLUMNS = ("CONTAINER", "STATUS", "HEALTH", "NEEDS", "EXIT", "VCPU", "MEMORY", "PROCESSES", "IMAGE")
+COLUMNS = ("CONTAINER", "STATUS", "HEALTH", "NEEDS", "EXIT", "RESTARTS", "VCPU", "MEMORY", "PROCESSES", "IMAGE")
 INTERVAL = 1.0  # seconds between two looks
 FIRST_INTERVAL = 0.25  # seconds between the two that a snapshot's rates come from
 _UNITS = 1024  # CPU units of a vCPU
 _MIB = 1 << 20
+
+
+def ask(settings: Settings, text: str) -> Answer:
+    """What there is to say of the task that ``text`` names. Raises CommandError."""
+    answer: Answer = control.ask(settings, "/task", task=text)
+    return {**answer, "restarts": restarts(settings, answer["task"]["taskArn"].rpartition("/")[2])}
+
+
+def restarts(settings: Settings, task_id: str) -> dict[str, int]:
+    """How often this machine's agent has restarted the containers that have a restart policy."""
+    from homeport.agent.state import FileRecords, StateDamaged
+
+    try:
+        record = FileRecords(settings.path("agent")).find(task_id)
+    except (OSError, StateDamaged):
+        return {}
+    policies = [c.name for c in record.goal.spec.containers if c.restart_policy] if record else []
+    return {name: record.facts.containers[name].restarts for name in policies if record}
 
 
 def looker(settings: Settings) -> Callable[[Answer], Look]:
@@ -47,7 +66,7 @@ def looker(settings: Settings) -> Callable[[Answer], Look]:
 
 def snapshot(settings: Settings, text: str) -> tuple[Answer, Look, Look]:
     """The task that ``text`` names, and two looks at it, a moment apart where it runs. Raises CommandError."""
-    look, answer = looker(settings), control.ask(settings, "/task", task=text)
+    look, answer = looker(settings), ask(settings, text)
     before = now = look(answer)
     if now:
         time.sleep(FIRST_INTERVAL)
@@ -66,7 +85,7 @@ def watch(settings: Settings, text: str) -> None:
     """Shows the task in the terminal until it is STOPPED. Raises CommandError where there is none such."""
     from rich.live import Live
 
-    look, answer = looker(settings), control.ask(settings, "/task", task=text)
+    look, answer = looker(settings), ask(settings, text)
     arn, before, note = answer["task"]["taskArn"], look(answer), ""
     time.sleep(FIRST_INTERVAL)
     with Live(console=console(), auto_refresh=False) as live:
@@ -78,7 +97,7 @@ def watch(settings: Settings, text: str) -> None:
             before = now
             time.sleep(INTERVAL)
             try:
-                answer, note = control.ask(settings, "/task", task=arn), ""
+                answer, note = ask(settings, arn), ""
             except control.Unreachable:  # it may be restarting; what runs runs on
                 note = "The control plane doesn't answer; this is what it said last."
 
@@ -124,7 +143,7 @@ def rows(answer: Answer, before: Look, now: Look) -> list[tuple[str, ...]]:
     vcpu = f"{sum(processors(before, now).values()):.2f}" + (f" of {cpu:g}" if cpu else "")
     used = size(sum(resident(u) for u in now.values())) + (f" of {size(memory)}" if memory else "")
     processes = str(sum(u.processes for u in now.values()))
-    return [*found, ("(task)", task["lastStatus"], task["healthStatus"], "", "", vcpu, used, processes, "")]
+    return [*found, ("(task)", task["lastStatus"], task["healthStatus"], "", "", "", vcpu, used, processes, "")]
 
 
 def figures(before: Look, now: Look) -> dict[str, dict[str, Any]]:
@@ -172,6 +191,7 @@ def _container(answer: Answer, container: dict[str, Any], before: Look, now: Loo
         container["healthStatus"],
         ", ".join(answer["depends_on"].get(name, ())),
         str(container.get("exitCode", "")),
+        str(answer["restarts"].get(name, "")),
         "" if busy is None else f"{busy:.2f}",
         "" if usage is None else size(resident(usage)) + (f" of {size(limit)}" if limit else ""),
         "" if usage is None else str(usage.processes),
