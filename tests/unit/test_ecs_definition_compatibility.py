@@ -238,10 +238,39 @@ WITH_ROLE = {"executionRoleArn": ROLE}
         ({"runtimePlatform": {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"}}, {}, None),
         ({"runtimePlatform": {"cpuArchitecture": "ARM64"}}, {}, "the CPU architecture ARM64 on this machine"),
         (WINDOWS, {}, "the operating system family WINDOWS_SERVER_2022_CORE"),
-        ({"volumes": [{"name": "v"}]}, {}, "'volumes'"),
-        ({"pidMode": "task"}, {}, "'pidMode'"),
-        ({"ipcMode": "task"}, {}, "'ipcMode'"),
-        ({**FARGATE, "ephemeralStorage": {"sizeInGiB": 30}}, {}, "'ephemeralStorage'"),
+        ({"volumes": [{"name": "v"}]}, {"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]}, None),
+        ({"volumes": [{"name": "v", "configuredAtLaunch": False, "host": {}}]}, {}, None),
+        (
+            {"volumes": [{"name": "v", "configuredAtLaunch": True}]},
+            {"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]},
+            "'configuredAtLaunch' (volume 'v')",
+        ),
+        (
+            {
+                "volumes": [
+                    {
+                        "name": "v",
+                        "efsVolumeConfiguration": {
+                            "fileSystemId": "fs-12345678",
+                            "transitEncryption": "ENABLED",
+                            "authorizationConfig": {"accessPointId": "fsap-1"},
+                        },
+                    }
+                ]
+            },
+            {},
+            "EFS access points (volume 'v')",
+        ),
+        (
+            {"volumes": [{"name": "v", "dockerVolumeConfiguration": {"driverOpts": {"type": "nfs"}}}]},
+            {},
+            "'driverOpts' of volumes (volume 'v')",
+        ),
+        ({"pidMode": "task"}, {}, None),
+        ({"pidMode": "host"}, {}, "'pidMode' host"),
+        ({"ipcMode": "none"}, {}, None),
+        ({"ipcMode": "task"}, {}, "'ipcMode' task"),
+        ({**FARGATE, "ephemeralStorage": {"sizeInGiB": 30}}, {}, None),
         ({**AWSVPC, "proxyConfiguration": {"containerName": "c"}}, {}, "'proxyConfiguration'"),
         ({"enableFaultInjection": True}, {}, "fault injection"),
         (
@@ -252,11 +281,7 @@ WITH_ROLE = {"executionRoleArn": ROLE}
         ({}, HEALTH, "'healthCheck' (container 'c')"),
         (WITH_ROLE, {"secrets": [{"name": "n", "valueFrom": "v"}]}, "'secrets' (container 'c')"),
         ({}, {"restartPolicy": {"enabled": True}}, "'restartPolicy' (container 'c')"),
-        (
-            {},
-            {"linuxParameters": {"initProcessEnabled": True}},
-            "'linuxParameters' other than capabilities (container 'c')",
-        ),
+        ({}, {"linuxParameters": {"initProcessEnabled": True, "sharedMemorySize": 64}}, None),
         ({}, {"logConfiguration": {"logDriver": "syslog"}}, "this log driver (container 'c')"),
         ({}, {"dnsServers": ["1.1.1.1"]}, "'dnsServers' (container 'c')"),
         ({}, {"extraHosts": [{"hostname": "h", "ipAddress": "::1"}]}, "'extraHosts' (container 'c')"),

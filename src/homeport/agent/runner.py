@@ -41,6 +41,7 @@ from homeport.agent.drivers import ContainerPlan, Driver, DriverError, Image, Ob
 from homeport.agent.environment_files import ResourceFailed
 from homeport.agent.lasting import MustLast, must_last
 from homeport.agent.metadata.shapes import labels
+from homeport.agent.mounting import mounts
 from homeport.agent.network import Network, NetworkError
 from homeport.agent.plan import (
     Facts,
@@ -386,4 +387,7 @@ def container_plan(goal: TaskGoal, facts: Facts, name: str, given: Mapping[str, 
         hostname=interface.private_dns_name if interface else runtime_id(goal, name)[:12],
         address=interface.private_address if interface else None,
         labels=labels(goal, spec),
+        mounts=mounts(goal.spec, name),
+        pid_mode=goal.spec.pid_mode,
+        ipc_mode=goal.spec.ipc_mode,
     )

@@ -16,6 +16,7 @@ from homeport.store import View
 __all__ = [
     "arn_of",
     "containers",
+    "ephemeral_storage",
     "fargate_size_error",
     "find",
     "lookup",
@@ -92,6 +93,11 @@ def task_cpu(definition: TaskDefinition) -> int:
 def task_memory(definition: TaskDefinition) -> int:
     """MiB of the whole task, 0 where none are given."""
     return int(definition.members.get("memory") or 0)
+
+
+def ephemeral_storage(definition: TaskDefinition) -> int:
+    """GiB that the definition asks for, 0 where it asks for none."""
+    return int((definition.members.get("ephemeralStorage") or {}).get("sizeInGiB") or 0)
 
 
 def unsupported(definition: TaskDefinition, architecture: str = "X86_64") -> str | None:

@@ -111,7 +111,7 @@ def _record(launch: Launch, ids: Ids, now: float) -> Task:
         reference_id=launch.reference_id,
         overrides=launch.overrides,
         tags=launch.tags,
-        ephemeral_storage=FARGATE_STORAGE,
+        ephemeral_storage=definitions.ephemeral_storage(launch.definition) or FARGATE_STORAGE,
     )
 
 

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from homeport.agentapi import ContainerSpec, Dependency, InterfaceSpec, TaskSpec, Ulimit
+from homeport.agentapi import (
+    ContainerSpec,
+    Dependency,
+    Device,
+    InterfaceSpec,
+    MountPoint,
+    TaskSpec,
+    Tmpfs,
+    Ulimit,
+    Volume,
+    VolumeFrom,
+)
 from homeport.core import arn
 from homeport.services.ec2.model import NetworkInterface
 from homeport.services.ecs import definitions, overrides
@@ -35,13 +46,18 @@ def task_spec(
             for c in definitions.containers(definition)
         ),
         interface=interface_spec(task, interface, facts) if interface else None,
+        volumes=tuple(volume_spec(v) for v in definition.members.get("volumes") or ()),
+        pid_mode=definition.members.get("pidMode") or "",
+        ipc_mode=definition.members.get("ipcMode") or "",
+        ephemeral_storage=task.ephemeral_storage,
     )
 
 
 def container_spec(container: Mapping[str, Any], arn: str = "") -> ContainerSpec:
     """A container definition, overrides merged, as its node shall run it. ``arn``: the task's container's own."""
     ulimits = tuple(Ulimit(u["name"], u["softLimit"], u["hardLimit"]) for u in container.get("ulimits") or ())
-    capabilities = (container.get("linuxParameters") or {}).get("capabilities") or {}
+    linux = container.get("linuxParameters") or {}
+    capabilities = linux.get("capabilities") or {}
     return ContainerSpec(
         name=container["name"],
         image=container["image"],
@@ -65,7 +81,38 @@ def container_spec(container: Mapping[str, Any], arn: str = "") -> ContainerSpec
         ulimits=ulimits,
         system_controls={s["namespace"]: s["value"] for s in container.get("systemControls") or ()},
         labels=dict(container.get("dockerLabels") or {}),
+        mount_points=tuple(
+            MountPoint(m["sourceVolume"], m["containerPath"], bool(m.get("readOnly")))
+            for m in container.get("mountPoints") or ()
+        ),
+        volumes_from=tuple(
+            VolumeFrom(v["sourceContainer"], bool(v.get("readOnly"))) for v in container.get("volumesFrom") or ()
+        ),
+        init=bool(linux.get("initProcessEnabled")),
+        shared_memory=int(linux.get("sharedMemorySize") or 0),
+        tmpfs=tuple(
+            Tmpfs(t["containerPath"], t["size"], tuple(t.get("mountOptions") or ())) for t in linux.get("tmpfs") or ()
+        ),
+        devices=tuple(
+            Device(d["hostPath"], d.get("containerPath") or "", tuple(d.get("permissions") or ()))
+            for d in linux.get("devices") or ()
+        ),
+        max_swap=linux.get("maxSwap"),
+        swappiness=linux.get("swappiness"),
     )
+
+
+def volume_spec(volume: Mapping[str, Any]) -> Volume:
+    """A volume of the definition. Without a configuration it is an empty folder that goes with the task."""
+    name: str = volume["name"]
+    if efs := volume.get("efsVolumeConfiguration"):
+        return Volume(name, "efs", efs.get("rootDirectory") or "/", file_system_id=efs["fileSystemId"])
+    if docker := volume.get("dockerVolumeConfiguration"):
+        kind: Literal["shared", "task"] = "shared" if docker.get("scope") == "shared" else "task"
+        return Volume(name, kind, autoprovision=bool(docker.get("autoprovision")), driver=docker.get("driver") or "")
+    if path := (volume.get("host") or {}).get("sourcePath"):
+        return Volume(name, "host", path)
+    return Volume(name)
 
 
 def interface_spec(task: Task, interface: NetworkInterface, facts: Mapping[str, str]) -> InterfaceSpec:

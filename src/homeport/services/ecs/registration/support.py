@@ -6,9 +6,11 @@ Registration accepts and keeps all of it; running such a task is refused with th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from homeport.services.ecs.registration.members import Members, containers
+from homeport.services.ecs.registration.members import Members, containers, items, part
 
+MODES = {"pidMode": ("task",), "ipcMode": ("none",)}
 LOG_DRIVERS = ("awslogs", "json-file")  # both are kept as log files on the node
 
 
@@ -20,9 +22,16 @@ def unsupported(members: Members, architecture: str = "X86_64") -> str | None:
 
 
 def _missing(members: Members, architecture: str) -> Iterator[str]:
-    for member in ("proxyConfiguration", "volumes", "ephemeralStorage", "pidMode", "ipcMode", "inferenceAccelerators"):
+    for member in ("proxyConfiguration", "inferenceAccelerators"):
         if members.get(member):
             yield f"'{member}'"
+    for mode in ("pidMode", "ipcMode"):
+        if members.get(mode) not in (None, *MODES[mode]):
+            yield f"'{mode}' {members[mode]}"
+    for volume in items(members, "volumes"):
+        for part_of, what in _volume(volume):
+            if part_of:
+                yield f"{what} (volume '{volume['name']}')"
     if members.get("enableFaultInjection"):
         yield "fault injection"
     platform = members.get("runtimePlatform") or {}
@@ -51,8 +60,11 @@ def _log_secrets(container: Members) -> bool:
     return bool((container.get("logConfiguration") or {}).get("secretOptions"))
 
 
-def _linux_parameters(container: Members) -> bool:
-    return any(value for name, value in (container.get("linuxParameters") or {}).items() if name != "capabilities")
+def _volume(volume: Members) -> Iterator[tuple[Any, str]]:
+    for kind in ("s3filesVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration", "configuredAtLaunch"):
+        yield volume.get(kind), f"'{kind}'"
+    yield part(part(volume, "efsVolumeConfiguration"), "authorizationConfig").get("accessPointId"), "EFS access points"
+    yield part(volume, "dockerVolumeConfiguration").get("driverOpts"), "'driverOpts' of volumes"
 
 
 _CONTAINER: tuple[tuple[Callable[[Members], bool], str], ...] = (
@@ -61,8 +73,6 @@ _CONTAINER: tuple[tuple[Callable[[Members], bool], str], ...] = (
         for member in (
             "healthCheck",
             "secrets",
-            "mountPoints",
-            "volumesFrom",
             "firelensConfiguration",
             "extraHosts",
             "dnsServers",
@@ -80,7 +90,6 @@ _CONTAINER: tuple[tuple[Callable[[Members], bool], str], ...] = (
         )
     ),
     (lambda container: bool((container.get("restartPolicy") or {}).get("enabled")), "'restartPolicy'"),
-    (_linux_parameters, "'linuxParameters' other than capabilities"),
     (_log_driver, "this log driver"),
     (_log_secrets, "'secretOptions' of a log configuration"),
 )
