@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
+from support.census import ctr, process
 from support.homeport import PROGRAM, Homeport
+from support.tasks import WEB, Tasks, until
 
 pytestmark = pytest.mark.host
 
@@ -128,6 +133,7 @@ def test_homeports_that_start_at_once_have_pools_of_their_own(tmp_path: Path) ->
         assert [process.wait(60) for process in started] == [0, 0, 0]
         pools = {json.loads((h.state / "config.json").read_text())["public_pool"] for h in several}
         assert len(pools) == 3
+        assert "uses already" in refused(Homeport(tmp_path / "d"), "--public-pool", pools.pop())
     finally:
         for homeport in several:
             homeport.down()
@@ -150,6 +156,117 @@ def test_a_running_one_stays_as_it_is(own_homeport: Callable[..., Homeport]) -> 
     again = homeport.command("up", "--detach", "--port", "1")
     assert f"already running on http://127.0.0.1:{homeport.port}" in again.stdout
     assert homeport.client("ecs").list_clusters()["clusterArns"] == []
+
+
+# --- a full disk ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leaves no byte free; the file that holds them all."""
+    path = folder / "fill"
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    return path
+
+
+@pytest.mark.feature("A full disk: writes are refused, reads and tasks go on, and all is well once there is space")
+def test_a_full_disk(small_disk: Path) -> None:
+    homeport = Homeport(small_disk / "state")
+    homeport.up()
+    try:
+        homeport.load("test")
+        tasks = Tasks(homeport)
+        arn = tasks.run(WEB)
+        _, public = tasks.address(tasks.wait(arn, "RUNNING"))
+        until(lambda: answers(public), bool)
+        filled = fill(small_disk)
+        for call in (
+            lambda: tasks.ecs.create_cluster(clusterName="refused"),
+            lambda: tasks.ecs.stop_task(cluster="tests", task=arn),
+        ):
+            with pytest.raises(ClientError, match="ServerException"):
+                call()
+        assert tasks.describe(arn)["lastStatus"] == "RUNNING"
+        assert "RUNNING" in homeport.command("status").stdout
+        assert answers(public)
+        filled.unlink()
+        until(lambda: writes(tasks), bool, 10)
+        assert "refused" not in str(tasks.ecs.list_clusters())
+        tasks.wait(tasks.run(WEB), "RUNNING")
+        homeport.down()
+        filled = fill(small_disk)
+        assert "No space left on device" in refused(homeport)
+        filled.unlink()
+        homeport.up()
+        assert Tasks(homeport).describe(arn)["lastStatus"] == "STOPPED"
+    finally:
+        homeport.down()
+
+
+def answers(address: str) -> bool:
+    try:
+        socket.create_connection((address, 80), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def writes(tasks: Tasks) -> bool:
+    try:
+        tasks.ecs.create_cluster(clusterName="again")
+    except (ClientError, BotoCoreError):
+        return False
+    return True
+
+
+# --- kills ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.feature("kill -9 at any moment: no acknowledged task is lost, started twice or left behind")
+def test_kills_while_tasks_come_and_go(own_homeport: Callable[..., Homeport]) -> None:
+    homeport = own_homeport()
+    tasks = Tasks(homeport)
+    random = Random(3)
+    wanted: dict[str, int | None] = {}  # exit code, None: runs until it is stopped
+    stopped: set[str] = set()
+    for number in range(24):
+        with contextlib.suppress(BotoCoreError):  # the control plane is dead: not acknowledged
+            code = random.choice([None, 0, 3])
+            end = "exec sleep 1000" if code is None else f"exit {code}"
+            arn = tasks.run(f"echo started; {end}")
+            wanted[arn] = code
+            if random.random() < 0.3:
+                tasks.ecs.stop_task(cluster="tests", task=arn)
+                stopped.add(arn)
+        if number % 4 == 3:
+            victim = random.choice(["server", "agent", "containerd"])
+            with contextlib.suppress(AssertionError, ProcessLookupError):  # dead already
+                os.kill(process(homeport, victim), signal.SIGKILL)
+            time.sleep(random.random())
+    until(lambda: writes(tasks), bool)
+    for arn, code in wanted.items():
+        ends = code is not None or arn in stopped
+        task = tasks.wait(arn, "STOPPED" if ends else "RUNNING", 60)
+        if ends and arn not in stopped:
+            assert task["containers"][0]["exitCode"] == code, task
+        output = homeport.state / "agent" / "logs" / arn.rpartition("/")[2] / "app" / "stdout"
+        assert not output.exists() or output.read_text() in ("", "started\n")
+    there = tasks.ecs.list_tasks(cluster="tests")["taskArns"]
+    addresses = [tasks.address(tasks.describe(arn)) for arn in there]
+    assert len({private for private, _ in addresses}) == len({public for _, public in addresses}) == len(there)
+    names = {f"{arn.rpartition('/')[2]}-0" for arn in there}
+    until(lambda: set(ctr(homeport, "containers", "ls", "-q")), lambda seen: seen == names)
 
 
 # --- odd commands -----------------------------------------------------------------------------------------------------

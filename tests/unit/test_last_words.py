@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from homeport.cli.last_words import last_error
+from homeport.cli.last_words import ERRORS, last_word
 
 
 def line(level: str, message: str, **more: Any) -> str:
@@ -28,4 +28,9 @@ def line(level: str, message: str, **more: Any) -> str:
     ],
 )
 def test_the_last_error_is_found(lines: list[str], found: str | None) -> None:
-    assert last_error("\n".join(lines)) == found
+    assert last_word("\n".join(lines), ERRORS) == found
+
+
+def test_a_warning_is_found_with_its_error() -> None:
+    lines = [line("WARNING", "can't save", error="disk full"), line("INFO", "again")]
+    assert last_word("\n".join(lines), ("WARNING",)) == "can't save: disk full"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from homeport.config import Settings
 
 NAMES = ("server", "agent", "supervisor")  # the first that has something to say is the cause
-SEVERE = ("ERROR", "CRITICAL")
+ERRORS = ("ERROR", "CRITICAL")
 READ = 256 << 10  # bytes of a log's end that are looked at
 
 
@@ -18,15 +19,14 @@ def position(settings: Settings) -> dict[str, int]:
 
 
 def since(settings: Settings, position: dict[str, int]) -> str | None:
-    """The last error that was logged since, in one line."""
-    for name in NAMES:
-        if text := last_error(_read(settings.path("logs", f"{name}.log"), position[name])):
-            return text
-    return None
+    """What was logged since that explains an end, in one line: an error, else a warning."""
+    logs = [_read(settings.path("logs", f"{name}.log"), position[name]) for name in NAMES]
+    found = [last_word(log, ERRORS) for log in logs] + [last_word(log, ("WARNING",)) for log in logs]
+    return next(filter(None, found), None)
 
 
-def last_error(log: str) -> str | None:
-    """Of a log of JSON lines, the message of the last severe one, with its exception's last line; of lines that are no
+def last_word(log: str, levels: Collection[str]) -> str | None:
+    """Of a log of JSON lines, the last message of these levels, with what it says of the error; of lines that are no
     JSON (a traceback, another program's complaint), the last one. Pure."""
     found = None
     for line in filter(None, map(str.strip, log.splitlines())):
@@ -36,9 +36,9 @@ def last_error(log: str) -> str | None:
         except (ValueError, TypeError, KeyError):
             found = line.removeprefix("error: ")
             continue
-        if level in SEVERE:
-            exception = str(entry.get("exception", "")).strip()
-            found = f"{message}: {exception.splitlines()[-1]}" if exception else message
+        if level in levels:
+            detail = str(entry.get("exception") or entry.get("error") or "").strip()
+            found = f"{message}: {detail.splitlines()[-1]}" if detail else message
     return found
 
 
