@@ -113,6 +113,7 @@ def test_efs_volumes(tasks: Tasks) -> None:
     task, _ = ended(tasks, start("true", "fs-00000000"))
     assert "ResourceInitializationError" in task["containers"][0]["reason"]
     assert "fs-00000000" in task["containers"][0]["reason"]
+    assert task["stoppedReason"].startswith("ResourceInitializationError: failed to invoke EFS utils commands")
     folder = tasks.homeport.state / "efs" / "fs-11111111" / "web"
     folder.mkdir(parents=True)
     assert ended(tasks, start("echo kept > /e/file", "fs-11111111"))[1] == {"app": 0}
@@ -214,3 +215,14 @@ def test_a_killed_agent_leaves_no_volume(own_homeport: Callable[..., Homeport], 
     until(lambda: runtime(homeport), lambda found: found == before, 20)
     assert "-pause" not in output("ps", "-eo", "args")
     assert not any(Path(homeport.state, "agent", "volumes").iterdir())
+
+
+def test_down_after_a_kill_leaves_no_process_that_held_a_namespace(own_homeport: Callable[..., Homeport]) -> None:
+    homeport = own_homeport()
+    tasks = Tasks(homeport)
+    tasks.start([shell("app", "sleep 1000", mountPoints=at("/etc"))], volumes=[{"name": "data"}], pidMode="task")
+    until(lambda: folders(homeport), bool, 20)
+    for name in ("supervise", "agent", "server"):
+        os.kill(process(homeport, name), signal.SIGKILL)
+    homeport.down()
+    assert {kind for kind, things in census(homeport).items() if things} == set()

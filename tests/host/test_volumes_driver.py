@@ -58,9 +58,9 @@ def test_a_volume_that_is_deeper_than_any_path_may_be_goes_too(tmp_path: Path) -
         os.close(folder)
         folder = below
     os.close(folder)
-    volumes.remove(top)
-    assert not top.exists()
-    volumes.remove(top)
+    for _ in range(2):
+        asyncio.run(volumes.remove(top))
+        assert not top.exists()
 
 
 @pytest.mark.feature("What the image has at a volume's path is copied into it")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from homeport.agent.drivers import DriverError
 from homeport.agent.drivers.containerd import ContainerdDriver, Instance, instance, leftovers, stop_containerd
+from homeport.agent.drivers.containerd.cgroups import Cgroups
 from homeport.agent.network.apply import destroy_all
 
 
@@ -38,7 +39,8 @@ async def _remove_containers(of: Instance) -> None:
         for container in found:
             with contextlib.suppress(DriverError):
                 await driver.remove(container.id)
-        for task in {container.id.rpartition("-")[0] for container in found}:
+        # A task may have a group, and a process that holds its namespace, before it has a container.
+        for task in {container.id.rpartition("-")[0] for container in found} | Cgroups(of.name).tasks():
             with contextlib.suppress(DriverError):
                 await driver.remove_task(task)
     finally:

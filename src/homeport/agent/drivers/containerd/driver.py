@@ -315,7 +315,7 @@ class ContainerdDriver:
         self._cgroups.remove_task(task_id)
         await asyncio.to_thread(shutil.rmtree, self._instance.task(task_id), ignore_errors=True)
         try:
-            await asyncio.to_thread(self._volumes.remove_task, task_id)
+            await self._volumes.remove_task(task_id)
         except OSError as e:
             raise DriverError("CannotRemoveVolumeError", str(e)) from None
 

@@ -25,7 +25,7 @@ async def provide(
         binds = tuple(volumes.bind(plan.task_id, mount) for mount in plan.mounts)
         empty = [mount for mount in plan.mounts if volumes.wants_filling(plan.task_id, mount)]
         if empty:
-            async with volumes.filling:
+            async with volumes.filling(plan.task_id):
                 await _fill(client, of, volumes, plan.task_id, chain_id, empty)
         found = tuple(devices.find(device) for device in plan.spec.devices)
     except OSError as e:

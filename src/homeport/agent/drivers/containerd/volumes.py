@@ -9,7 +9,6 @@ Containers write into volumes while others are being made, so nothing here follo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
@@ -32,7 +31,7 @@ class Volumes:
 
     def __init__(self, folder: Path, efs_root: Path) -> None:
         self._tasks, self._shared, self._efs = folder / "volumes", folder / "shared", efs_root
-        self._filling = asyncio.Lock()
+        self._filling: dict[str, asyncio.Lock] = {}
 
     def bind(self, task_id: str, mount: Mount) -> Bind:
         """Makes the volume where that is to be done, and says where it is. Raises DriverError, OSError."""
@@ -88,10 +87,9 @@ class Volumes:
         finally:
             os.close(found)
 
-    @property
-    def filling(self) -> asyncio.Lock:
-        """Held while volumes are filled: containers that are made side by side may share one."""
-        return self._filling
+    def filling(self, task_id: str) -> asyncio.Lock:
+        """Held while the task's volumes are filled: its containers, made side by side, may share one."""
+        return self._filling.setdefault(task_id, asyncio.Lock())
 
     def wants_filling(self, task_id: str, mount: Mount) -> bool:
         """Whether the image is to give the volume its content: it is empty, or a crash interrupted that."""
@@ -124,11 +122,12 @@ class Volumes:
         for entry in list(ready.iterdir()):
             if not os.path.lexists(volume / entry.name):
                 entry.rename(volume / entry.name)
-        remove(ready)
+        shutil.rmtree(ready)
 
-    def remove_task(self, task_id: str) -> None:
+    async def remove_task(self, task_id: str) -> None:
         """Removes the task's volumes. Raises OSError."""
-        remove(self._tasks / task_id)
+        self._filling.pop(task_id, None)
+        await remove(self._tasks / task_id)
 
 
 def _staging(volume: Path) -> tuple[Path, Path]:
@@ -148,12 +147,23 @@ def _copy(source: int, target: Path) -> None:
         raise OSError(f"can't copy the image's files into the volume: {done.stderr.strip()[:300]}")
 
 
-def remove(path: Path) -> None:
+async def remove(path: Path) -> None:
     """Removes a folder of any depth, and nothing that is mounted below it. Raises OSError."""
-    if not os.path.lexists(path):
+    if not _exists(path):
         return
-    command = ["rm", "-rf", "--one-file-system", "--", str(path)]
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        subprocess.run(command, capture_output=True, timeout=_REMOVE_SECONDS, check=False)
-    if os.path.lexists(path):
+    # No thread of ours waits for what may be millions of files.
+    process = await asyncio.create_subprocess_exec(
+        "rm", "-rf", "--one-file-system", "--", str(path), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(_REMOVE_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+    if _exists(path):
         raise OSError(f"can't remove {path}")
+
+
+def _exists(path: Path) -> bool:
+    return os.path.lexists(path)
