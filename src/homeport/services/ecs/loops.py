@@ -56,7 +56,10 @@ class TaskLoop:
             self._note(Key(*scope, TASKS.kind, task.id), task)
         for table in _WAKING:
             for number, (scope, record) in enumerate(view.each(table)):
-                self._remember(Key(*scope, table.kind, table.id(record)), record)
+                key = Key(*scope, table.kind, table.id(record))
+                self._remember(key, record)
+                if table is TASKS and record.charged:  # also a stopped one: the room of a lost node's task
+                    self._note(key, record)
                 if number % LOADED == 0:
                     await self._clock.sleep(0)
 
