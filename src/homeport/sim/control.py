@@ -173,7 +173,9 @@ class Server:
         if plane is None or process is None:
             return None
         accepted: asyncio.Future[Reply] = self._loop.create_future()
-        socket = ServerSocket(process, self._net.connect(node), accepted, partial(self._witness.heard, node))
+        main = "containerInstanceArn" in query  # the telemetry websocket says nothing of the other's life
+        heard = partial(self._witness.heard, node) if main else _nothing
+        socket = ServerSocket(process, self._net.connect(node), accepted, heard)
 
         async def session() -> Reply:
             try:
@@ -227,6 +229,9 @@ class Server:
         )
         answer = await plane.execute(SERVICES[service].operations[name], call, params)
         return Reply("answer", msgspec.json.decode(msgspec.json.encode(answer or {})))
+
+
+def _nothing() -> None: ...
 
 
 def _expected(error: BaseException) -> bool:
