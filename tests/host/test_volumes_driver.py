@@ -194,6 +194,20 @@ def test_containers_that_share_their_processes(tmp_path: Path) -> None:
     with_bed(tmp_path, scenario)
 
 
+def test_a_restarted_container_keeps_its_volume_and_its_namespace(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        script = "echo x >> /v/file; cat /v/file; readlink /proc/self/ns/pid"
+        plan = await bed.start(script, mounts=at("/v"), pid_mode="task")
+        await bed.stopped(plan.id)
+        before = bed.output(plan)[0].split()
+        await bed.driver.restart(plan.id)
+        await bed.stopped(plan.id)
+        again = bed.output(plan)[0].split()[-3:]
+        assert again == ["x", *before]
+
+    with_bed(tmp_path, scenario)
+
+
 def test_containers_made_side_by_side_share_one_holder(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
         plans = [bed.plan("readlink /proc/self/ns/pid; readlink /proc/self/ns/ipc", pid_mode="task") for _ in range(4)]
