@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     containerd: str | None = None  # socket of a running containerd to use; None: an own one
     image_pull_behavior: PullBehavior = "once"
     s3_folder: str | None = None  # its folders stand for S3 buckets; None: ``s3`` in ``state``
+    s3_endpoint: str | None = None  # URL of an S3-compatible service, in place of the folder; may hold a key
     overcommit_cpu: float = 16
     overcommit_memory: float = 2
     task_endpoints: bool = True  # tasks' SDKs are pointed to this Homeport by AWS_ENDPOINT_URL_<SERVICE>

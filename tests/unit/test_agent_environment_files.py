@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from homeport.agent.environment_files import MAX_FILE, MAX_LINE, ResourceFailed, merged, parse, path, read
+from homeport.agent.environment_files import MAX_FILE, MAX_LINE, ResourceFailed, folder, located, merged, parse, read
 
 HEAD = "ResourceInitializationError: failed to download env files: file download command: non empty error stream: "
 
@@ -37,10 +37,9 @@ def test_the_first_file_wins() -> None:
     assert merged([]) == {}
 
 
-def test_paths() -> None:
-    folder = Path("/s3")
-    assert path(folder, "arn:aws:s3:::bucket/a/b.env") == Path("/s3/bucket/a/b.env")
-    assert path(folder, "arn:aws-cn:s3:::bucket/b.env") == Path("/s3/bucket/b.env")
+def test_where_an_object_is() -> None:
+    assert located("arn:aws:s3:::bucket/a/b.env") == ("bucket", "a/b.env")
+    assert located("arn:aws-cn:s3:::bucket/b.env") == ("bucket", "b.env")
     for text in (
         "arn:aws:s3:::bucket",
         "arn:aws:s3:::bucket/",
@@ -52,11 +51,11 @@ def test_paths() -> None:
         "bucket/x.env",
     ):
         with pytest.raises(ResourceFailed, match="^" + HEAD):
-            path(folder, text)
+            located(text)
 
 
-def found(folder: Path, *keys: str) -> dict[str, str]:
-    return asyncio.run(read(folder, [f"arn:aws:s3:::{key}" for key in keys]))
+def found(root: Path, *keys: str) -> dict[str, str]:
+    return asyncio.run(read(folder(root), [f"arn:aws:s3:::{key}" for key in keys]))
 
 
 def test_files_are_read_in_their_order(tmp_path: Path) -> None:

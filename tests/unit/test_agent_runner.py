@@ -469,3 +469,13 @@ def test_a_spec_goes_over_the_wire_unchanged() -> None:
     task = payload(container("web", after=(), command=("a", "b")))
     assert msgspec.json.decode(msgspec.json.encode(task), type=PayloadTask) == task
     assert isinstance(task.spec, TaskSpec)
+
+
+def test_an_environment_file_that_can_not_be_had_ends_the_task() -> None:
+    w = World()
+    files = ("arn:aws:s3:::bucket/../x.env",)
+    w.run(lambda w: run_to_the_end(w, payload(container("web", environment_files=files), container("side", False))))
+    reason = w.control.reports[-1]["reason"]
+    assert reason.startswith("ResourceInitializationError: failed to download env files: ")
+    assert "exitCode" not in w.control.containers["web"]
+    assert ("start", "0") not in order(w, "start")

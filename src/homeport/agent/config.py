@@ -31,6 +31,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     public_pool: str = ""
     containerd: str | None = None
     s3_folder: str | None = None
+    s3_endpoint: str | None = None
     pull_behavior: Literal["always", "once", "prefer-cached"] = "once"
     task_endpoints: bool = True
     retry_most: float = 120.0

@@ -1,14 +1,17 @@
-"""``environmentFiles``: S3 objects, found in a folder of this machine that stands for the buckets."""
+"""``environmentFiles``: S3 objects as a container's variables. They come from a *source*: a folder of this machine that
+stands for the buckets, or an S3-compatible service (``agent.s3``)."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from homeport.core import arn
+
+Source = Callable[[str, str], bytes]  # (bucket, key) → the object, up to a byte more than MAX_FILE; may block
 
 MAX_LINE = 64 * 1024  # bytes; Amazon's agent reads by Go's bufio.Scanner, which takes no longer ones
 MAX_FILE = 1024 * 1024  # bytes; a bound of ours: all of a process's environment may hardly be larger
@@ -18,7 +21,7 @@ class ResourceFailed(Exception):
     """Something that the task needs can't be had; the text is the task's ``stoppedReason``."""
 
 
-def _failed(cause: str) -> ResourceFailed:
+def failed(cause: str) -> ResourceFailed:
     return ResourceFailed(
         f"ResourceInitializationError: failed to download env files: file download command: non empty error stream: "
         f"{cause}"[:1024]
@@ -45,47 +48,59 @@ def merged(files: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return found
 
 
-def path(folder: Path, text: str) -> Path:
-    """Where the S3 object of an ARN is: ``<folder>/<bucket>/<key>``. Raises ResourceFailed."""
+def located(text: str) -> tuple[str, str]:
+    """Bucket and key of an S3 object's ARN. Raises ResourceFailed."""
     parsed = arn.parse(text)
     if parsed is None or parsed.service != "s3":
-        raise _failed(f"InvalidARN: {text} is not the ARN of an S3 object")
+        raise failed(f"InvalidARN: {text} is not the ARN of an S3 object")
     bucket, _, key = parsed.resource.partition("/")
-    parts = [bucket, *key.split("/")]
-    if any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise _failed(f"NoSuchKey: The specified key does not exist. {text} can't be the path of a file")
-    return folder.joinpath(*parts)
+    if any(part in ("", ".", "..") or "\0" in part for part in (bucket, *key.split("/"))):
+        raise failed(f"NoSuchKey: The specified key does not exist. {text} can't be the path of a file")
+    return bucket, key
 
 
-async def read(folder: Path, arns: Iterable[str]) -> dict[str, str]:
+async def read(source: Source, arns: Iterable[str]) -> dict[str, str]:
     """The variables in the S3 objects of these ARNs, as they are now. Raises ResourceFailed."""
-    wanted = tuple(arns)
+    wanted = [located(text) for text in arns]
     if not wanted:
         return {}
-    return merged(await asyncio.to_thread(lambda: [parse(_text(folder, arn)) for arn in wanted]))
+    return merged(await asyncio.to_thread(lambda: [parse(_text(source, *where)) for where in wanted]))
 
 
-def _text(folder: Path, text: str) -> str:
-    file = path(folder, text)
-    try:
-        data = _bytes(file)
-    except (FileNotFoundError, NotADirectoryError):
-        missing = "key" if file.parents[len(file.relative_to(folder).parts) - 2].is_dir() else "bucket"
-        code = {"key": "NoSuchKey", "bucket": "NoSuchBucket"}[missing]
-        raise _failed(
-            f"{code}: The specified {missing} does not exist. {text} is to be in {file} on this node"
-        ) from None
-    except OSError as error:
-        raise _failed(f"AccessDenied: {file} can't be read: {error.strerror}") from None
+def _text(source: Source, bucket: str, key: str) -> str:
+    data, name = source(bucket, key), f"s3://{bucket}/{key}"
     if len(data) > MAX_FILE or any(len(line) > MAX_LINE for line in data.split(b"\n")):
-        raise _failed(f"{file} is too large: it may have {MAX_FILE} bytes, and {MAX_LINE} in a line")
+        raise failed(f"{name} is too large: it may have {MAX_FILE} bytes, and {MAX_LINE} in a line")
     try:
-        decoded = data.decode()
+        text = data.decode()
     except UnicodeDecodeError:
-        raise _failed(f"{file} is not UTF-8 text") from None
-    if "\0" in decoded:
-        raise _failed(f"{file} has a zero byte, which no variable can have")
-    return decoded
+        raise failed(f"{name} is not UTF-8 text") from None
+    if "\0" in text:
+        raise failed(f"{name} has a zero byte, which no variable can have")
+    return text
+
+
+def nowhere(bucket: str, key: str) -> bytes:
+    """The source of a node that has none."""
+    raise failed(f"NoSuchBucket: The specified bucket does not exist. This node has no objects of {bucket}, nor {key}")
+
+
+def folder(root: Path) -> Source:
+    """Objects as files ``<root>/<bucket>/<key>``."""
+
+    def get(bucket: str, key: str) -> bytes:
+        file = root / bucket / key
+        try:
+            return _bytes(file)
+        except (FileNotFoundError, NotADirectoryError):
+            missing, code = ("key", "NoSuchKey") if (root / bucket).is_dir() else ("bucket", "NoSuchBucket")
+            raise failed(
+                f"{code}: The specified {missing} does not exist. It is to be in {file} on this node"
+            ) from None
+        except OSError as error:
+            raise failed(f"AccessDenied: {file} can't be read: {error.strerror}") from None
+
+    return get
 
 
 def _bytes(file: Path) -> bytes:

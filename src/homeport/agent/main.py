@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from homeport.agent import environment_files, s3
 from homeport.agent.config import AgentSettings, Host
 from homeport.agent.drivers import Driver, DriverError, Progress
+from homeport.agent.environment_files import Source
 from homeport.agent.link import Link, Refused
 from homeport.agent.metadata.server import MetadataServer
 from homeport.agent.network import Network, NetworkError
@@ -65,7 +67,9 @@ async def serve(
     """
     async with _opened(driver, network), asyncio.TaskGroup() as group:
         environment = metadata.environment if metadata else lambda goal, container: {}
-        parts = Parts(driver, network, transport, records, clock, host.boot_id, progress, environment, settings.buckets)
+        parts = Parts(
+            driver, network, transport, records, clock, host.boot_id, progress, environment, _objects(settings, clock)
+        )
         node = Node(parts, group)
         await node.adopt()
         link = Link(settings, host, node, network, transport, records, clock, ids)
@@ -78,6 +82,13 @@ async def serve(
         await stop.wait()
         log.info("stopping", extra={"tasks": node.busy()})
         raise _Stop
+
+
+def _objects(settings: AgentSettings, clock: Clock) -> Source:
+    """Where S3's objects are."""
+    if settings.s3_endpoint:
+        return s3.objects(settings.s3_endpoint, settings.region, clock)
+    return environment_files.folder(settings.buckets)
 
 
 def run(settings: AgentSettings) -> int:

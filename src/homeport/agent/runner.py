@@ -12,7 +12,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -38,7 +37,7 @@ from homeport.agent.actions import (
     slot,
 )
 from homeport.agent.drivers import ContainerPlan, Driver, DriverError, Image, Observed, Progress
-from homeport.agent.environment_files import ResourceFailed
+from homeport.agent.environment_files import ResourceFailed, Source, nowhere
 from homeport.agent.lasting import MustLast, must_last
 from homeport.agent.metadata.shapes import labels
 from homeport.agent.mounting import mounts
@@ -77,9 +76,8 @@ _FINAL = {
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a runner acts with. ``progress`` is told of every step of a pull, and (None) of its end. ``environment``:
-    variables that this node gives a container of a task, unless its definition sets them. ``buckets``: the folder of
-    folders that stand for S3's. ``health_changed`` is told of tasks whose containers' health is another, once that is
-    saved."""
+    variables that this node gives a container of a task, unless its definition sets them. ``objects``: those of
+    S3. ``health_changed`` is told of tasks whose containers' health is another, once that is saved."""
 
     driver: Driver
     network: Network
@@ -89,7 +87,7 @@ class Parts:
     boot_id: str
     progress: Callable[[str, Progress | None], None] = lambda image, progress: None
     environment: Callable[[TaskGoal, str], dict[str, str]] = lambda goal, container: {}
-    buckets: Path = Path("s3")
+    objects: Source = nowhere
     health_changed: Callable[[str], None] = lambda task_id: None
 
 
@@ -258,7 +256,7 @@ class TaskRunner:
                 self.facts = msgspec.structs.replace(self.facts, pull_stopped_at=clock.wall())
                 self._change(name, image=image)
             case Create(name):
-                files = await environment_files.read(self._parts.buckets, self._spec(name).environment_files)
+                files = await environment_files.read(self._parts.objects, self._spec(name).environment_files)
                 given = {**self._parts.environment(self.goal, name), **files}
                 await driver.create(container_plan(self.goal, self.facts, name, given))
                 self._change(name, created_at=clock.wall())

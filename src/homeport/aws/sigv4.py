@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_SECONDS = 300  # how far a request's date may be from ours, either way; AWS's five minutes
@@ -249,7 +249,8 @@ def sign(
     names = tuple(sorted(name for name in out if name not in _UNSIGNABLE))
     payload = out.get("x-amz-content-sha256") or hashlib.sha256(body).hexdigest()
     signed = [(name, out[name]) for name in names]
-    canonical = _canonical(method, parts.path or "/", _query_pairs(parts.query), signed, payload)
+    path = unquote(parts.path, "latin-1") if service == "s3" else parts.path  # S3 alone signs a path encoded only once
+    canonical = _canonical(method, path or "/", _query_pairs(parts.query), signed, payload)
     claim = Claim(access_key, timestamp[:8], region, service, names, "", timestamp, now)
     out["authorization"] = (
         f"{ALGORITHM} Credential={access_key}/{claim.scope}, SignedHeaders={';'.join(names)}, "

@@ -51,6 +51,10 @@ def up(
         config.PullBehavior | None,
         Parameter(help="Whether an image that is here is asked of its registry anew (default once: it isn't)."),
     ] = None,
+    s3_endpoint: Annotated[
+        str | None,
+        Parameter(help="URL of an S3-compatible service to take environment files from, http://KEY:SECRET@HOST:PORT."),
+    ] = None,
     s3_folder: Annotated[
         Path | None, Parameter(help="Folder BUCKET/KEY of environment files (default: s3 in the state folder).")
     ] = None,
@@ -70,6 +74,7 @@ def up(
         "ephemeral": ephemeral,
         "containerd": containerd,
         "image_pull_behavior": image_pull_behavior,
+        "s3_endpoint": s3_endpoint,
         "s3_folder": str(s3_folder.absolute()) if s3_folder else None,
         "task_endpoints": task_endpoints,
     }

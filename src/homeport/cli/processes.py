@@ -96,6 +96,7 @@ def agent(
                 public_pool=settings.public_pool or "",
                 containerd=settings.containerd,
                 s3_folder=settings.s3_folder,
+                s3_endpoint=settings.s3_endpoint,
                 pull_behavior=settings.image_pull_behavior,
                 task_endpoints=settings.task_endpoints,
             )
