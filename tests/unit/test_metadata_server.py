@@ -47,6 +47,8 @@ class Bed:
         head = await reader.readuntil(b"\r\n\r\n")
         lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         body = await reader.readexactly(int(lengths[0].split(b":")[1])) if lengths else b""
+        if b"chunked" in head.lower():
+            body = await reader.readuntil(b"0\r\n\r\n")
         self.received.append(head + body)
         writer.write(self.reply)
         writer.close()
@@ -148,14 +150,22 @@ def test_a_signed_request_still_verifies_behind_it() -> None:
     run(test)
 
 
-def test_a_chunked_body_is_passed_on_whole() -> None:
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [
+        (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
+        (b"Content-Length: 5", b"abcde"),
+    ],
+)
+def test_a_body_is_passed_on_whole_and_what_concerns_the_connection_is_not(length: bytes, body: bytes) -> None:
     async def test(b: Bed) -> None:
-        head = b"POST /x?y=1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n"
-        await b.send(head + b"Upgrade: websocket\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        head = b"POST /x?y=1 HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: keep-alive\r\n" + length
+        assert await b.send(head + b"\r\n\r\n" + body) == b.reply
         passed = b.received[0].lower()
         assert passed.startswith(b"post /x?y=1 http/1.1\r\nhost: h\r\n")
-        assert passed.endswith(b"content-length: 5\r\n\r\nabcde")
-        assert not any(word in passed for word in (b"chunked", b"keep-alive", b"upgrade"))
+        assert passed.endswith(b"\r\n\r\n" + body)
+        assert length.lower() in passed
+        assert not any(word in passed for word in (b"keep-alive", b"upgrade", b"h2c"))
 
     run(test)
 
@@ -178,6 +188,7 @@ def test_who_waits_for_leave_to_send_gets_it() -> None:
         (b"nonsense\r\n\r\n", 400),
         (b"GET /v2/metadata HTTP/1.1\r\nX: " + b"x" * 70_000, 413),
         (b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 2_000_000, 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"4000\r\n" + b"x" * 0x4000 + b"\r\nnonsense", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", 400),
     ],
 )
@@ -187,6 +198,28 @@ def test_what_is_no_request_or_too_large(request_bytes: bytes, expected: int) ->
         assert not answer or status(answer) == expected  # a client that is cut off may lose the answer
         assert b.received == []
         assert status(await b.get("/v2/metadata")) == 200
+
+    run(test)
+
+
+def test_another_protocol_is_not_spoken() -> None:
+    async def test(b: Bed) -> None:
+        upgrade = b" HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        assert status(await b.send(b"GET /v2/metadata" + upgrade + b"\r\n")) == 200
+        assert await b.send(b"GET /" + upgrade + b"\r\n") == b.reply
+        assert b"pgrade" not in b.received.pop()
+        assert status(await b.send(b"POST /" + upgrade + b"Content-Length: 2\r\n\r\n{}")) == 400
+        assert b.received == []
+
+    run(test)
+
+
+def test_a_large_body_arrives() -> None:
+    async def test(b: Bed) -> None:
+        body = bytes(range(256)) * 4096
+        head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
+        assert await b.send(head + body) == b.reply
+        assert b.received[0].endswith(body)
 
     run(test)
 

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 request per connection, bounded in size and time: read, answered or passed on.
+"""One HTTP/1.1 request per connection, bounded in size, time and memory: read, answered or passed on.
 
 A connection ends with its answer. The endpoint is asked rarely, and what can't follow can't be confused with it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,15 +17,14 @@ import msgspec
 MAX_HEAD = 16 * 1024  # bytes
 MAX_BODY = 1 << 20  # bytes; what the API takes at most
 MAX_ANSWER = 16 << 20  # bytes of the API's answer
-READ_SECONDS = 20.0  # from the connection to the end of its request
-PASS_SECONDS = 60.0  # for the API's answer, and for the task to take it
+READ_SECONDS = 20.0  # for a request's head, and again for its body
+ANSWER_SECONDS = 60.0  # for the API's answer, and for the task to take it
 CONNECT_SECONDS = 5.0
-_CHUNK = 16 * 1024
+CHUNK = 16 * 1024  # bytes of a request or an answer that are in memory at a time
 
-# What concerns this connection alone; a body is passed on whole, so that its length is ours to say.
+# What concerns this connection alone.
 _HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-connection proxy-authorization te trailer transfer-encoding upgrade expect "
-    b"content-length".split()
+    b"connection keep-alive proxy-connection proxy-authorization te trailer transfer-encoding upgrade expect".split()
 )
 _REASONS = {
     200: "OK",
@@ -48,13 +48,12 @@ class BadRequest(Exception):
         self.status = status
 
 
-class Request(msgspec.Struct):
-    """``target`` as it came, ``headers`` in their order with names as they came."""
+class Request(msgspec.Struct, frozen=True):
+    """A request's head. ``target`` as it came, ``headers`` in their order with names as they came."""
 
     method: str
     target: bytes
     headers: list[tuple[bytes, bytes]]
-    body: bytes
 
     @property
     def path(self) -> str:
@@ -65,61 +64,78 @@ class Request(msgspec.Struct):
         return self.target.partition(b"?")[2].decode("latin-1")
 
 
-class _Parsed:
-    """Collects what httptools tells of a request."""
+class Incoming:
+    """The one request of a connection: first ``head``, then, only where it is wanted, ``body``. Both raise BadRequest,
+    and OSError where the connection ends before the request does."""
 
-    def __init__(self) -> None:
-        self.target, self.body = b"", bytearray()
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.head = self.complete = self.expects = False
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._target, self._headers = b"", list[tuple[bytes, bytes]]()
+        self._parts: list[bytes] = []
+        self._headed = self._complete = False
+
+    async def head(self) -> Request:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                size = 0
+                while not self._headed:
+                    size += await self._feed()
+                    if size > MAX_HEAD and not self._headed:
+                        raise BadRequest(413, f"a head of over {MAX_HEAD} bytes")
+        except TimeoutError:
+            raise BadRequest(408, "the request took too long") from None
+        return Request(self._parser.get_method().decode("latin-1"), self._target, self._headers)
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Its parts as they come, at most MAX_BODY in all."""
+        size, waits = 0, self.header(b"expect") is not None
+        while True:
+            parts, self._parts = self._parts, []
+            for part in parts:
+                size += len(part)
+                if size > MAX_BODY:
+                    raise BadRequest(413, f"a body of over {MAX_BODY} bytes")
+                yield part
+            if self._complete:
+                return
+            if waits:
+                waits = False
+                self._writer.write(CONTINUE)
+            await self._feed()
+
+    def header(self, name: bytes) -> bytes | None:
+        """``name`` in lower case."""
+        return next((value for given, value in self._headers if given.lower() == name), None)
+
+    async def _feed(self) -> int:
+        data = await self._reader.read(CHUNK)
+        if not data:
+            raise ConnectionResetError("the client hung up")
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:  # answered as if it hadn't asked for another protocol
+            self._complete = True
+            if self.header(b"content-length") not in (None, b"0") or self.header(b"transfer-encoding"):
+                raise BadRequest(400, "a request with a body can't ask for another protocol") from error
+        except httptools.HttpParserError as error:
+            raise BadRequest(400, str(error)) from error
+        return len(data)
 
     def on_url(self, url: bytes) -> None:
-        self.target += url
+        self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self.head = True
-        self.expects = any(n.lower() == b"expect" and v.lower() == b"100-continue" for n, v in self.headers)
+        self._headed = True
 
     def on_body(self, part: bytes) -> None:
-        self.body += part
+        self._parts.append(part)
 
     def on_message_complete(self) -> None:
-        self.complete = True
-
-
-async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
-    """The connection's request; None where it ends before. Raises BadRequest."""
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            return await _read(reader, writer)
-    except TimeoutError:
-        raise BadRequest(408, "the request took too long") from None
-    except httptools.HttpParserError as error:
-        raise BadRequest(400, str(error)) from error
-
-
-async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
-    parsed = _Parsed()
-    parser: Any = httptools.HttpRequestParser(parsed)
-    size = 0
-    while not parsed.complete:
-        data = await reader.read(_CHUNK)
-        if not data:
-            return None
-        try:
-            parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # there are no websockets here: as any other request
-            break
-        size += len(data)
-        if size > (MAX_HEAD + 2 * MAX_BODY if parsed.head else MAX_HEAD) or len(parsed.body) > MAX_BODY:
-            raise BadRequest(413, "the request is too large")
-        if parsed.expects and not parsed.complete:
-            parsed.expects = False
-            writer.write(CONTINUE)
-    return Request(parser.get_method().decode("latin-1"), parsed.target, parsed.headers, bytes(parsed.body))
+        self._complete = True
 
 
 def answer(status: int, body: bytes, content_type: str = "application/json") -> bytes:
@@ -140,31 +156,46 @@ class Api:
         self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
 
-    async def forward(self, request: Request, writer: asyncio.StreamWriter) -> None:
-        """Passes the request on and its answer back, both as they are: what was signed, the host's name above all, is
-        verified as it was sent. Raises OSError and TimeoutError; only before anything was answered, BadRequest."""
+    async def forward(self, request: Request, incoming: Incoming, writer: asyncio.StreamWriter) -> None:
+        """Passes the request on and its answer back, both as they are and as they come: what was signed, the host's
+        name above all, is verified as it was sent. Raises OSError and TimeoutError, and BadRequest before anything was
+        answered."""
+        length = incoming.header(b"content-length")
+        if length and int(length) > MAX_BODY:
+            raise BadRequest(413, f"a body of over {MAX_BODY} bytes")
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                upstream = await asyncio.open_connection(self._host, self._port, ssl=self._ssl, limit=_CHUNK)
+                reader, sender = await asyncio.open_connection(self._host, self._port, ssl=self._ssl, limit=CHUNK)
+                sender.transport.set_write_buffer_limits(CHUNK)
         except (OSError, TimeoutError) as error:
             raise BadRequest(502, "the control plane can't be reached") from error
-        reader, sender = upstream
         try:
-            async with asyncio.timeout(PASS_SECONDS):
-                sender.write(_forwarded(request))
-                left = MAX_ANSWER
-                while left > 0 and (data := await reader.read(_CHUNK)):
-                    left -= len(data)
-                    writer.write(data)
-                    await writer.drain()
+            async with asyncio.timeout(READ_SECONDS):
+                await _send(request, incoming, sender)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await _relay(reader, writer)
         finally:
             sender.close()
 
 
-def _forwarded(request: Request) -> bytes:
+async def _send(request: Request, incoming: Incoming, sender: asyncio.StreamWriter) -> None:
+    """A body of a length that isn't known is sent in chunks, as it came."""
+    chunked = incoming.header(b"transfer-encoding") is not None
     lines = [request.method.encode("latin-1") + b" " + request.target + b" HTTP/1.1"]
     lines += [name + b": " + value for name, value in request.headers if name.lower() not in _HOP_BY_HOP]
-    lines += [b"connection: close"]
-    if request.body or request.method not in ("GET", "HEAD"):
-        lines.append(b"content-length: %d" % len(request.body))
-    return b"\r\n".join([*lines, b"", b""]) + request.body
+    lines += [b"connection: close", *([b"transfer-encoding: chunked"] if chunked else [])]
+    sender.write(b"\r\n".join([*lines, b"", b""]))
+    async for part in incoming.body():
+        sender.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+        await sender.drain()
+    if chunked:
+        sender.write(b"0\r\n\r\n")
+    await sender.drain()
+
+
+async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    left = MAX_ANSWER
+    while left > 0 and (data := await reader.read(CHUNK)):
+        left -= len(data)
+        writer.write(data)
+        await writer.drain()

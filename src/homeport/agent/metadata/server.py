@@ -19,7 +19,7 @@ from homeport.agent.drivers.usage import Usage
 from homeport.agent.metadata import answers, routes, statistics
 from homeport.agent.metadata.bucket import Bucket
 from homeport.agent.metadata.environment import KEY_BYTES, variables
-from homeport.agent.metadata.http import Api, BadRequest, Request, answer, read_request
+from homeport.agent.metadata.http import CHUNK, Api, BadRequest, Incoming, Request, answer
 from homeport.agent.metadata.statistics import Samples
 from homeport.agent.plan import Facts, TaskGoal
 from homeport.agent.report import runtime_id
@@ -29,7 +29,7 @@ from homeport.core.clock import Clock
 
 log = logging.getLogger("homeport.agent.metadata")
 
-CONNECTIONS = 32  # of one task at a time; more are closed at once
+CONNECTIONS = 16  # of one task at a time; more are closed at once
 LINGER_SECONDS = 2.0  # for the task to take the end of its answer
 TOO_OFTEN = b"You have reached maximum request limit."
 
@@ -80,12 +80,13 @@ class MetadataServer:
         async with contextlib.AsyncExitStack() as stack:
             while True:
                 vpc_id, listener = await self._sockets.get()
-                server = await asyncio.start_server(partial(self._serve, find, vpc_id), sock=listener)
+                server = await asyncio.start_server(partial(self._serve, find, vpc_id), sock=listener, limit=CHUNK)
                 stack.callback(server.close)
 
     async def _serve(
         self, find: FindTask, vpc_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        writer.transport.set_write_buffer_limits(CHUNK)
         try:
             peer = writer.get_extra_info("peername")
             task = find(vpc_id, peer[0]) if peer else None
@@ -119,11 +120,10 @@ class MetadataServer:
         self, task: Task, asker: _Asker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
-            request = await read_request(reader, writer)
-            if request is None:
-                return
+            incoming = Incoming(reader, writer)
+            request = await incoming.head()
             if routes.is_api(request.path):
-                await self._api.forward(request, writer)
+                await self._api.forward(request, incoming, writer)
                 return
             writer.write(self._answer(task, asker, request))
         except BadRequest as refused:
