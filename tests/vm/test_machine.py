@@ -118,7 +118,7 @@ def test_it_is_such_a_machine(guest: Guest) -> None:
 @pytest.mark.feature("Debian with systemd and cgroup v2")
 def test_the_tutorial(guest: Guest) -> None:
     script = f"cd /tmp; export AWS_PAGER= ECS_CLUSTER_NAME=tutorial; bash {FOLDER}/examples/fargate-tutorial.sh"
-    seen = guest.homeport.shell(script, 280)
+    seen = guest.homeport.shell(script, 500)
     assert "<h1>Hello, world!</h1>" in seen
     assert '"status": "INACTIVE"' in seen
 
