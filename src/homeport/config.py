@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -114,6 +115,9 @@ def load_or_create(state: str | None, **flags: Any) -> Settings:
         raise ConfigError(f"--account-id takes 12 digits, not {settings.account_id!r}.")
     if not 0 < settings.port < 65536:
         raise ConfigError(f"--port takes a number from 1 to 65535, not {settings.port}.")
+    parts = urlsplit(settings.s3_endpoint or "http://none")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("--s3-endpoint takes a URL like http://KEY:SECRET@HOST:PORT.")
     return settings
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.homeport import Homeport
 from support.tasks import Tasks
 
 pytestmark = pytest.mark.host
@@ -40,6 +44,26 @@ def test_a_container_gets_the_variables_of_its_files(tasks: Tasks, bucket: Path)
     arn = tasks.start([app(script, environment=own, environmentFiles=files("one", "two"))])
     assert tasks.wait(arn, "STOPPED")["containers"][0]["exitCode"] == 0
     assert printed(tasks, arn) == ['one|one|definition|"stays"|two words|mars-north-1|us-east-1|unset']
+
+
+def test_files_of_an_s3_compatible_service(own_homeport: Callable[..., Homeport]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Bucket) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        tasks = Tasks(own_homeport("--s3-endpoint", f"http://127.0.0.1:{server.server_address[1]}"))
+        arn = tasks.start([app('echo "$FROM"', environmentFiles=files("one"))])
+        assert tasks.wait(arn, "STOPPED")["containers"][0]["exitCode"] == 0
+        assert printed(tasks, arn) == ["afar"]
+        server.shutdown()
+
+
+class _Bucket(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        return
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/settings/one.env" else 404)
+        self.end_headers()
+        self.wfile.write(b"FROM=afar\n")
 
 
 def test_a_missing_file_ends_the_task(tasks: Tasks, bucket: Path) -> None:
@@ -88,9 +112,11 @@ def test_overrides_reach_the_containers(tasks: Tasks, bucket: Path) -> None:
 
 
 def test_the_limits_of_the_whole_task_are_the_overridden_ones(tasks: Tasks) -> None:
-    arn = tasks.start([app("sleep 60")], overrides={"cpu": "512", "memory": "1024"})
-    tasks.wait(arn, "RUNNING")
+    storage = {"sizeInGiB": 40}
+    arn = tasks.start([app("sleep 60")], overrides={"cpu": "512", "memory": "1024", "ephemeralStorage": storage})
+    task = tasks.wait(arn, "RUNNING")
     try:
+        assert task["ephemeralStorage"] == task["overrides"]["ephemeralStorage"] == storage
         limits = _task_limits(arn.rpartition("/")[2])
         assert limits == (0.5, 1024 * 2**20)
     finally:

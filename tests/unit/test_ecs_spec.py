@@ -185,7 +185,13 @@ def test_every_container_is_named_in_the_overrides_that_are_shown() -> None:
             "UnsupportedFeatureException",
             "resourceRequirements",
         ),
-        ({"ephemeralStorage": {"sizeInGiB": 30}}, "UnsupportedFeatureException", "ephemeralStorage"),
+        ({"ephemeralStorage": {"sizeInGiB": 20}}, "InvalidParameterException", "at least 21"),
+        ({"ephemeralStorage": {"sizeInGiB": 201}}, "InvalidParameterException", "at most 200"),
+        (
+            {"inferenceAcceleratorOverrides": [{"deviceName": "d", "deviceType": "t"}]},
+            "UnsupportedFeatureException",
+            "inferenceAcceleratorOverrides",
+        ),
         ({"cpu": "many"}, "InvalidParameterException", "Invalid 'cpu' setting for task"),
         ({"memory": "1 TB"}, "InvalidParameterException", "Invalid 'memory' setting for task"),
     ],
@@ -195,6 +201,12 @@ def test_overrides_that_are_refused(given: dict[str, Any], code: str, text: str)
         checked(given)
     assert caught.value.code == code
     assert text in caught.value.message
+
+
+def test_the_storage_of_a_task_can_be_overridden() -> None:
+    given = checked({"ephemeralStorage": {"sizeInGiB": 30}})
+    assert given == {"ephemeralStorage": {"sizeInGiB": 30}}
+    assert (overrides.storage(given, 20), overrides.storage({}, 20)) == (30, 20)
 
 
 def test_an_override_replaces_all_environment_files() -> None:

@@ -12,7 +12,7 @@ from homeport.core.errors import AwsError
 from homeport.core.ids import Ids
 from homeport.services.ec2 import eni
 from homeport.services.ec2.model import INTERFACES, SUBNETS, NetworkInterface
-from homeport.services.ecs import definitions, lifecycle, placement, rooms
+from homeport.services.ecs import definitions, lifecycle, overrides, placement, rooms
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.definition import TaskDefinition
 from homeport.services.ecs.model.instance import Room
@@ -111,7 +111,9 @@ def _record(launch: Launch, ids: Ids, now: float) -> Task:
         reference_id=launch.reference_id,
         overrides=launch.overrides,
         tags=launch.tags,
-        ephemeral_storage=definitions.ephemeral_storage(launch.definition) or FARGATE_STORAGE,
+        ephemeral_storage=overrides.storage(
+            launch.overrides, definitions.ephemeral_storage(launch.definition) or FARGATE_STORAGE
+        ),
     )
 
 

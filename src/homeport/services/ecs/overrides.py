@@ -13,10 +13,12 @@ import msgspec
 from homeport.core.errors import AwsError, invalid_parameter
 from homeport.services.ecs.registration.logs import environment_files
 from homeport.services.ecs.registration.sizes import cpu_units, memory_mib, setting_error
+from homeport.services.ecs.registration.task import ephemeral_storage
 
 MAX_LENGTH = 8192  # characters of the overrides as JSON (ECS API reference, RunTask)
 _REPLACED = ("command", "environmentFiles", "cpu", "memory", "memoryReservation")
 _MEMBERS = ("environment", *_REPLACED)
+_FARGATE = {"requiresCompatibilities": ["FARGATE"]}  # tasks of other launch types have no such storage
 
 
 def check(overrides: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -27,9 +29,8 @@ def check(overrides: Mapping[str, Any], containers: Sequence[Mapping[str, Any]])
     kept = [_container(o, names) for o in overrides.get("containerOverrides") or ()]
     if len({o["name"] for o in kept}) < len(kept):
         raise invalid_parameter("Container Overrides can name a container only once.")
-    for member in ("inferenceAcceleratorOverrides", "ephemeralStorage"):
-        if overrides.get(member):
-            raise AwsError("UnsupportedFeatureException", f"Homeport does not support overriding '{member}' yet.")
+    if overrides.get("inferenceAcceleratorOverrides"):
+        raise _unsupported("inferenceAcceleratorOverrides")
     checked: dict[str, Any] = {"containerOverrides": kept} if kept else {}
     for member, read in (("cpu", cpu_units), ("memory", memory_mib)):
         if overrides.get(member):
@@ -37,6 +38,10 @@ def check(overrides: Mapping[str, Any], containers: Sequence[Mapping[str, Any]])
             if value is None:
                 raise invalid_parameter(setting_error(member))
             checked[member] = str(value)
+    if overrides.get("ephemeralStorage"):
+        if error := ephemeral_storage({"ephemeralStorage": overrides["ephemeralStorage"], **_FARGATE}):
+            raise invalid_parameter(error)
+        checked["ephemeralStorage"] = overrides["ephemeralStorage"]
     checked |= {m: overrides[m] for m in ("taskRoleArn", "executionRoleArn") if overrides.get(m)}
     return checked
 
@@ -52,6 +57,11 @@ def shown(overrides: Mapping[str, Any], containers: Iterable[str]) -> dict[str, 
 def size(overrides: Mapping[str, Any], cpu: int, memory: int) -> tuple[int, int]:
     """CPU units and MiB of the task with its overrides."""
     return int(overrides.get("cpu") or cpu), int(overrides.get("memory") or memory)
+
+
+def storage(overrides: Mapping[str, Any], given: int) -> int:
+    """GiB of ephemeral storage of the task with its overrides."""
+    return int((overrides.get("ephemeralStorage") or {}).get("sizeInGiB") or given)
 
 
 def merged(container: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -72,6 +82,10 @@ def reserved(containers: Iterable[Mapping[str, Any]], overrides: Mapping[str, An
     return sum(int(c.get("cpu") or 0) for c in whole), memory
 
 
+def _unsupported(member: str) -> AwsError:
+    return AwsError("UnsupportedFeatureException", f"Homeport does not support overriding '{member}' yet.")
+
+
 def _container(override: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     name = override.get("name")
     if not name:
@@ -79,9 +93,7 @@ def _container(override: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
     if name not in names:
         raise invalid_parameter(f"Override for container named {name} is not a container in the TaskDefinition.")
     if override.get("resourceRequirements"):
-        raise AwsError(
-            "UnsupportedFeatureException", "Homeport does not support overriding 'resourceRequirements' yet."
-        )
+        raise _unsupported("resourceRequirements")
     if error := environment_files({}, dict(override)):
         raise invalid_parameter(error)
     for member in ("cpu", "memory", "memoryReservation"):
