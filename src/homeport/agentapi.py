@@ -283,6 +283,54 @@ class TaskStopVerificationMessage(Message, frozen=True):
     stop_candidates: tuple[ManifestTask, ...] = ()
 
 
+# --- telemetry: a second websocket, in the same framing ---------------------------------------------------------------
+
+
+class TelemetryMetadata(Message, frozen=True):
+    """``fin``: the last of the messages that together tell of all tasks; ``idle``: there are none."""
+
+    cluster: str = ""
+    container_instance: str = ""
+    message_id: str = ""
+    fin: bool = False
+    idle: bool = False
+
+
+class ContainerHealth(Message, frozen=True):
+    """``health_status`` HEALTHY, UNHEALTHY or UNKNOWN, since so many epoch seconds."""
+
+    container_name: str
+    health_status: str | None = None
+    status_since: float | None = None
+
+
+class TaskHealth(Message, frozen=True):
+    task_arn: str
+    task_definition_family: str = ""
+    task_definition_version: str = ""
+    containers: tuple[ContainerHealth, ...] = ()
+
+
+class PublishHealthRequest(Message, frozen=True):
+    metadata: TelemetryMetadata = TelemetryMetadata()
+    tasks: tuple[TaskHealth, ...] = ()
+    timestamp: float | None = None
+
+
+class PublishMetricsRequest(Message, frozen=True):
+    metadata: TelemetryMetadata = TelemetryMetadata()
+    task_metrics: tuple[dict[str, Any], ...] = ()
+    timestamp: float | None = None
+
+
+class AckPublishHealth(Message, frozen=True):
+    message: str = ""
+
+
+class AckPublishMetric(Message, frozen=True):
+    message: str = ""
+
+
 AnyMessage = (
     HeartbeatMessage
     | PayloadMessage
@@ -293,6 +341,10 @@ AnyMessage = (
     | NackRequest
     | HeartbeatAckRequest
     | TaskStopVerificationMessage
+    | PublishHealthRequest
+    | PublishMetricsRequest
+    | AckPublishHealth
+    | AckPublishMetric
 )
 _TYPES: dict[str, type[Message]] = {t.__name__: t for t in AnyMessage.__args__}
 
@@ -309,9 +361,10 @@ def encode(message: Message) -> str:
 
 def decode(frame: str | bytes) -> Message | None:
     """The message in a frame; None for a type that isn't known or a frame that can't be read (Amazon's agent ignores
-    both and keeps the connection)."""
+    both and keeps the connection). HTTP header lines before it, as in that agent's telemetry, are skipped."""
     try:
-        outer = msgspec.json.decode(frame, type=_Frame)
+        text = frame if isinstance(frame, str) else frame.decode()
+        outer = msgspec.json.decode(text if text.startswith("{") else text.partition("\r\n\r\n")[2], type=_Frame)
         kind = _TYPES.get(outer.type)
         return msgspec.json.decode(outer.message, type=kind) if kind else None
     except (msgspec.DecodeError, UnicodeError):

@@ -524,16 +524,3 @@ def test_a_task_placed_while_its_node_is_away_for_a_moment_starts_when_it_is_bac
         await agent.sent(arn, "RUNNING")
 
     play(scene)
-
-
-def test_the_telemetry_connection_is_kept_alive() -> None:
-    async def scene(world: World) -> None:
-        socket = FakeSocket()
-        serving = asyncio.create_task(world.gateway.session(node("n1"), {"containerInstance": "x"}, socket))
-        socket.to_server.put_nowait("whatever")
-        await asyncio.sleep(50)
-        assert socket.to_agent.qsize() == 3
-        await socket.close()
-        await serving
-
-    play(scene)

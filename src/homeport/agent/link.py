@@ -117,6 +117,8 @@ class Link:
         self._sequence = Sequence()
         self._backoff = Backoff(ids, settings.retry_most)
         self._arn: str | None = None
+        self._telemetry: str | None = None  # its endpoint
+        self._discovered = asyncio.Event()
         self._endpoint: str | None = None
         self._first = True
 
@@ -138,6 +140,18 @@ class Link:
             except OSError as error:
                 log.warning("can't save the instance", extra={"error": str(error)})
             await self._clock.sleep(self._backoff.next())
+
+    @property
+    def arn(self) -> str | None:
+        """The container instance that this node is, once it is registered."""
+        return self._arn
+
+    async def telemetry(self) -> tuple[str, str]:
+        """That ARN and the endpoint for its telemetry, as soon as both are known."""
+        while self._arn is None or self._telemetry is None:
+            self._discovered.clear()
+            await self._discovered.wait()
+        return self._arn, self._telemetry
 
     # --- registration -------------------------------------------------------------------------------------------
 
@@ -176,7 +190,9 @@ class Link:
         assert self._arn is not None
         if self._endpoint is None:
             params = {"containerInstance": self._arn, "cluster": self._settings.cluster}
-            self._endpoint = (await self._transport.call("DiscoverPollEndpoint", params))["endpoint"]
+            answer = await self._transport.call("DiscoverPollEndpoint", params)
+            self._endpoint, self._telemetry = answer["endpoint"], answer.get("telemetryEndpoint")
+            self._discovered.set()
         query = session_query(self._settings, self._host, self._arn, self._first)
         channel = await self._transport.connect(self._endpoint, query)
         self._sequence.connected()

@@ -28,6 +28,7 @@ from homeport.agent.network import Network, NetworkError
 from homeport.agent.node import Node
 from homeport.agent.runner import Parts
 from homeport.agent.state import Records, StateDamaged
+from homeport.agent.telemetry import Telemetry
 from homeport.agent.transport import Transport
 from homeport.core.clock import Clock
 from homeport.core.ids import Ids
@@ -67,14 +68,25 @@ async def serve(
     """
     async with _opened(driver, network), asyncio.TaskGroup() as group:
         environment = metadata.environment if metadata else lambda goal, container: {}
+        telemetry = Telemetry(settings, host, transport, clock, ids)
         parts = Parts(
-            driver, network, transport, records, clock, host.boot_id, progress, environment, _objects(settings, clock)
+            driver,
+            network,
+            transport,
+            records,
+            clock,
+            host.boot_id,
+            progress,
+            environment,
+            _objects(settings, clock),
+            telemetry.changed,
         )
         node = Node(parts, group)
         await node.adopt()
         link = Link(settings, host, node, network, transport, records, clock, ids)
         for name, loop in (("events", node.watch), ("forget", node.forget), ("link", link.run)):
             group.create_task(loop(), name=name)
+        group.create_task(telemetry.run(node, link), name="telemetry")
         if metadata:
             group.create_task(metadata.run(node.at), name="metadata")
         for loop in loops:

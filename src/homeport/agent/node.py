@@ -100,6 +100,13 @@ class Node:
         """The task whose interface here has a private address of a VPC."""
         return next((runner for runner in self._runners.values() if _has(runner, vpc_id, address)), None)
 
+    def tasks(self) -> Iterable[TaskRunner]:
+        """All that aren't finished."""
+        return self._runners.values()
+
+    def task(self, task_id: str) -> TaskRunner | None:
+        return self._runners.get(task_id)
+
     def kick(self) -> None:
         """The control plane is back: reports that wait for a retry are sent now."""
         for runner in self._runners.values():

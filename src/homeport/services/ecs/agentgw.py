@@ -15,7 +15,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from homeport.agentapi import HEARTBEAT_SECONDS, HeartbeatMessage, encode
 from homeport.aws.operations import Principal
 from homeport.core.clock import Clock
 from homeport.core.errors import AwsError
@@ -26,6 +25,7 @@ from homeport.services.ecs import effects, lifecycle, rooms
 from homeport.services.ecs.agentsession import Session, Socket
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance
 from homeport.services.ecs.model.task import TASKS
+from homeport.services.ecs.telemetry import TelemetrySession
 from homeport.store import Change, Scope, Store, StoreClosed, Tx, View, Watch
 
 log = logging.getLogger("homeport.ecs.agentgw")
@@ -58,7 +58,8 @@ class Gateway:
         """Serves one websocket until it ends. Raises AwsError, before anything is sent, where the caller has no such
         instance."""
         if "containerInstance" in query:
-            await self._telemetry(socket)
+            _, instance = await self._store.read(lambda view: _admitted(view, principal, query["containerInstance"]))
+            await TelemetrySession(instance.arn, self._store, self._clock, self._ids, socket).run()
             return
         arn = query.get("containerInstanceArn", "")
         scope, instance = await self._store.read(lambda view: _admitted(view, principal, arn))
@@ -104,22 +105,6 @@ class Gateway:
             await self._store.update(partial(_disconnected, scope=scope, id=id), f"{arn} disconnected")
         except StoreClosed:
             log.warning("a node's disconnection isn't stored", extra={"instance": arn})
-
-    async def _telemetry(self, socket: Socket) -> None:
-        """The second websocket of Amazon's agent: its metrics are not kept yet, its connection is kept alive."""
-        async with asyncio.TaskGroup() as group:
-            beat = group.create_task(self._beat(socket), name="telemetry heartbeat")
-            try:
-                while True:
-                    await socket.receive()
-            except Exception as error:
-                log.debug("telemetry ended", extra={"error": str(error)})
-            beat.cancel()
-
-    async def _beat(self, socket: Socket) -> None:
-        while True:
-            await socket.send(encode(HeartbeatMessage(message_id=self._ids.new("uuid"))))
-            await self._clock.sleep(HEARTBEAT_SECONDS)
 
     # --- changes --------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ through PROVISIONING, ACTIVATING and DEPROVISIONING.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from homeport.services.ecs.model.task import (
     STOPPED_TASK_SECONDS,
     Attachment,
     Container,
+    HealthStatus,
     NodeStatus,
     Task,
     TaskStatus,
@@ -45,6 +47,7 @@ _NEVER_STARTED = (
     "TaskDependencyError",
     "TaskStoppedBeforePullBeginError",
 )
+_HEALTH: dict[str, HealthStatus] = {"UNKNOWN": "UNKNOWN", "HEALTHY": "HEALTHY", "UNHEALTHY": "UNHEALTHY"}
 _CONTAINER_ORDER = {"PENDING": 0, "RUNNING": 1, "STOPPED": 2}
 _NODE_STATUS = {"PENDING": NodeStatus.PENDING, "RUNNING": NodeStatus.RUNNING, "STOPPED": NodeStatus.STOPPED}
 
@@ -131,6 +134,13 @@ def reported(task: Task, report: TaskReport, now: float) -> Task:
     if all(getattr(task, name) == value for name, value in changes.items()):
         return task
     return _changed(task, **changes)
+
+
+def health_told(task: Task, statuses: Mapping[str, str]) -> Task:
+    """The task with what its node told of its containers' health, by name. A container that is over keeps the last."""
+    told: Mapping[str, HealthStatus] = {name: _HEALTH[s] for name, s in statuses.items() if s in _HEALTH}
+    containers = tuple(c if _over(c) else replace(c, health=told.get(c.name, c.health)) for c in task.containers)
+    return task if containers == task.containers else _changed(task, containers=containers)
 
 
 def ran(task: Task) -> bool:

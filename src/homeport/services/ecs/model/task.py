@@ -18,6 +18,7 @@ TOKEN_SECONDS = 24 * 3600.0  # how long RunTask remembers a clientToken
 
 DesiredStatus = Literal["RUNNING", "STOPPED"]
 ContainerStatus = Literal["PENDING", "RUNNING", "STOPPED"]
+HealthStatus = Literal["UNKNOWN", "HEALTHY", "UNHEALTHY"]
 AttachmentStatus = Literal["PRECREATED", "ATTACHED", "DELETED"]
 
 INTERFACE = "ElasticNetworkInterface"  # the type of an attachment that is a network interface
@@ -58,6 +59,7 @@ class Container(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     exit_code: int | None = None
     reason: str | None = None
     image_digest: str | None = None
+    health: HealthStatus = "UNKNOWN"  # as its node last told
 
     def __post_init__(self) -> None:
         force_setattr(self, "name", sys.intern(self.name))

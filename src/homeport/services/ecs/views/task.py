@@ -6,7 +6,7 @@ from typing import Any
 
 from homeport.services.ecs import definitions, overrides, tags
 from homeport.services.ecs.model.definition import TaskDefinition
-from homeport.services.ecs.model.task import Attachment, Container, Task, TaskStatus
+from homeport.services.ecs.model.task import Attachment, Container, HealthStatus, Task, TaskStatus
 from homeport.store import View
 
 _TIMES = {
@@ -41,7 +41,7 @@ def task_view(view: View, scope: tuple[str, str], task: Task, *, with_tags: bool
         "desiredStatus": task.desired_status,
         "enableExecuteCommand": False,
         "group": task.group,
-        "healthStatus": "UNKNOWN",
+        "healthStatus": health(task, definition),
         "inferenceAccelerators": [],
         "lastStatus": task.last_status.name,
         "launchType": task.launch_type,
@@ -63,6 +63,14 @@ def task_view(view: View, scope: tuple[str, str], task: Task, *, with_tags: bool
         if (value := getattr(task, field)) is not None:
             shown[member] = value
     return shown
+
+
+def health(task: Task, definition: TaskDefinition | None) -> HealthStatus:
+    """Of the essential containers that have a health check, the worst; UNKNOWN where there are none."""
+    checked = {c["name"] for c in definitions.containers(definition) if c.get("healthCheck")} if definition else ()
+    told = {c.health for c in task.containers if c.essential and c.name in checked}
+    worst: tuple[HealthStatus, ...] = ("UNHEALTHY", "UNKNOWN", "HEALTHY")
+    return next((status for status in worst if status in told), "UNKNOWN")
 
 
 def _attachment(attachment: Attachment, task: Task) -> dict[str, Any]:
@@ -91,7 +99,7 @@ def _container(container: Container, task: Task, defined: Any) -> dict[str, Any]
         "lastStatus": container.status,
         "networkBindings": [],
         "networkInterfaces": _interfaces(task),
-        "healthStatus": "UNKNOWN",
+        "healthStatus": container.health,
         "cpu": str(defined.get("cpu") or 0),
     }
     for member in ("memory", "memoryReservation"):

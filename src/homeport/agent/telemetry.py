@@ -1,0 +1,196 @@
+"""The agent's second connection: what its control plane shall know of tasks that run, besides their states.
+
+Health goes out at once when it changes, and with the metrics every 20 s, as Amazon's agent sends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from homeport.agent import health
+from homeport.agent.config import AgentSettings, Host
+from homeport.agent.link import SILENCE, STEADY, Backoff, Link, fraction
+from homeport.agent.node import Node
+from homeport.agent.plan import Facts, TaskGoal
+from homeport.agent.transport import CallFailed, Channel, Closed, Transport
+from homeport.agentapi import (
+    ContainerHealth,
+    Message,
+    PublishHealthRequest,
+    PublishMetricsRequest,
+    TaskHealth,
+    TelemetryMetadata,
+    encode,
+)
+from homeport.core.clock import Clock
+from homeport.core.ids import Ids
+
+log = logging.getLogger("homeport.agent.telemetry")
+
+PUBLISH_SECONDS = 20.0  # as Amazon's agent
+TASKS = 10  # in one message, as Amazon's agent
+
+T = TypeVar("T")
+
+
+def task_health(goal: TaskGoal, facts: Facts) -> TaskHealth | None:
+    """None: no container of the task has a health check. Pure."""
+    told = tuple(
+        ContainerHealth(container_name=spec.name, health_status=known.status, status_since=known.since)
+        for spec in goal.spec.containers
+        if health.checked(spec.health_check)
+        for known in (facts.containers[spec.name].health,)
+    )
+    family, version = goal.spec.family, str(goal.spec.revision)
+    return TaskHealth(goal.arn, family, version, told) if told else None
+
+
+def task_metrics(goal: TaskGoal, facts: Facts) -> dict[str, Any]:
+    """How often each container with a restart policy was restarted. Pure."""
+    told = [
+        {"containerName": spec.name, "restartStatsSet": {"restartCount": facts.containers[spec.name].restarts}}
+        if spec.restart_policy
+        else {"containerName": spec.name}
+        for spec in goal.spec.containers
+    ]
+    return {
+        "taskArn": goal.arn,
+        "taskDefinitionFamily": goal.spec.family,
+        "taskDefinitionVersion": str(goal.spec.revision),
+        "containerMetrics": told,
+    }
+
+
+class Telemetry:
+    def __init__(self, settings: AgentSettings, host: Host, transport: Transport, clock: Clock, ids: Ids) -> None:
+        self._settings, self._host, self._transport = settings, host, transport
+        self._clock, self._ids = clock, ids
+        self._changed: dict[str, None] = {}  # ids of tasks
+        self._work = asyncio.Event()
+
+    def changed(self, task_id: str) -> None:
+        """The health of one of its containers is another."""
+        self._changed[task_id] = None
+        self._work.set()
+
+    async def run(self, node: Node, link: Link) -> None:
+        """For ever: connected, or trying to be."""
+        backoff = Backoff(self._ids, self._settings.retry_most)
+        while True:
+            arn, endpoint = await link.telemetry()
+            began = self._clock.mono()
+            try:
+                await _Session(self, await self._connect(arn, endpoint), node, link, arn).serve()
+            except CallFailed as error:
+                log.info("no telemetry", extra={"error": str(error)})
+            if self._clock.mono() - began >= STEADY:
+                backoff.reset()
+            await self._clock.sleep(backoff.next())
+
+    async def _connect(self, arn: str, endpoint: str) -> Channel:
+        version = self._host.agent_version
+        query = {
+            "cluster": self._settings.cluster,
+            "containerInstance": arn,
+            "agentHash": f"homeport-{version}",
+            "agentVersion": version,
+            "dockerVersion": self._host.runtime_version,
+        }
+        return await self._transport.connect(endpoint, query)
+
+    # --- what a session needs -----------------------------------------------------------------------------------
+
+    async def wait(self, until: float) -> list[str]:
+        """Tasks whose health has changed, as soon as there are any; none at ``until`` (monotonic seconds)."""
+        try:
+            async with asyncio.timeout(max(0.0, until - self._clock.mono())):
+                await self._work.wait()
+        except TimeoutError:
+            return []
+        return self.take()
+
+    def take(self) -> list[str]:
+        self._work.clear()
+        changed, self._changed = list(self._changed), {}
+        return changed
+
+    def now(self) -> float:
+        return self._clock.mono()
+
+    def silence(self) -> float:
+        return SILENCE * (1 + fraction(self._ids))
+
+    def health(self, arn: str, tasks: Iterable[tuple[TaskGoal, Facts]]) -> list[Message]:
+        told = [task for goal, facts in tasks if (task := task_health(goal, facts)) is not None]
+        return [
+            PublishHealthRequest(self._metadata(arn, fin), some, self._clock.wall())
+            for some, fin in _parts(told)
+            if some
+        ]
+
+    def metrics(self, arn: str, tasks: Iterable[tuple[TaskGoal, Facts]]) -> list[Message]:
+        told = [task_metrics(goal, facts) for goal, facts in tasks]
+        return [
+            PublishMetricsRequest(self._metadata(arn, fin, idle=not told), some, self._clock.wall())
+            for some, fin in _parts(told)
+        ]
+
+    def _metadata(self, arn: str, fin: bool, idle: bool = False) -> TelemetryMetadata:
+        return TelemetryMetadata(self._settings.cluster, arn, self._ids.new("uuid"), fin, idle)
+
+
+class _Session:
+    """One connection."""
+
+    def __init__(self, telemetry: Telemetry, channel: Channel, node: Node, link: Link, arn: str) -> None:
+        self._telemetry, self._channel, self._node, self._link, self._arn = telemetry, channel, node, link, arn
+
+    async def serve(self) -> None:
+        """Until it ends, or the node is another instance."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(), name="telemetry: listen")
+                group.create_task(self._publish(), name="telemetry: publish")
+        except* Closed as closed:
+            log.info("telemetry ended", extra={"error": str(closed.exceptions[0])})
+        finally:
+            await self._channel.close()
+
+    async def _listen(self) -> None:
+        """Heartbeats and acknowledgements: all that matters is that they come."""
+        silence = self._telemetry.silence()
+        while True:
+            try:
+                async with asyncio.timeout(silence):
+                    await self._channel.receive()
+            except TimeoutError:
+                raise Closed(f"no message for {silence:.0f} s") from None
+
+    async def _publish(self) -> None:
+        while self._link.arn == self._arn:
+            self._telemetry.take()
+            tasks = [(runner.goal, runner.facts) for runner in self._node.tasks()]
+            await self._send(self._telemetry.health, tasks)
+            await self._send(self._telemetry.metrics, tasks)
+            again = self._telemetry.now() + PUBLISH_SECONDS
+            while changed := await self._telemetry.wait(again):
+                runners = filter(None, map(self._node.task, changed))
+                await self._send(self._telemetry.health, [(runner.goal, runner.facts) for runner in runners])
+        raise Closed("the node is another instance")
+
+    async def _send(
+        self,
+        messages: Callable[[str, Iterable[tuple[TaskGoal, Facts]]], list[Message]],
+        tasks: Sequence[tuple[TaskGoal, Facts]],
+    ) -> None:
+        for message in messages(self._arn, tasks):
+            await self._channel.send(encode(message))
+
+
+def _parts(told: Sequence[T]) -> list[tuple[tuple[T, ...], bool]]:
+    """So many tasks at a time, and whether they are the last; one part where there are none."""
+    starts = range(0, max(1, len(told)), TASKS)
+    return [(tuple(told[start : start + TASKS]), start + TASKS >= len(told)) for start in starts]

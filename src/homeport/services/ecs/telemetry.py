@@ -1,0 +1,86 @@
+"""The second websocket of an agent: what it measures, of which the health of containers is kept.
+
+Every message is acknowledged; metrics are not kept yet. Anything else that comes in is ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from homeport.agentapi import (
+    HEARTBEAT_SECONDS,
+    AckPublishHealth,
+    AckPublishMetric,
+    HeartbeatMessage,
+    Message,
+    PublishHealthRequest,
+    PublishMetricsRequest,
+    TaskHealth,
+    decode,
+    encode,
+)
+from homeport.core import arn as arns
+from homeport.core.clock import Clock
+from homeport.core.ids import Ids
+from homeport.services.ecs import effects, lifecycle
+from homeport.services.ecs.agentsession import Ended, Socket
+from homeport.services.ecs.model.task import TASKS
+from homeport.store import Scope, Store, StoreClosed, Tx
+
+log = logging.getLogger("homeport.ecs.telemetry")
+
+
+class TelemetrySession:
+    """``instance``: ARN of the container instance whose agent it is."""
+
+    def __init__(self, instance: str, store: Store, clock: Clock, ids: Ids, socket: Socket) -> None:
+        self._instance, self._store, self._clock, self._ids, self._socket = instance, store, clock, ids, socket
+
+    async def run(self) -> None:
+        """Until the connection ends."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._beat(), name="telemetry: heartbeat")
+                group.create_task(self._receive(), name="telemetry: receive")
+        except* (Ended, StoreClosed) as ended:
+            log.debug("telemetry ended", extra={"instance": self._instance, "why": str(ended.exceptions[0])})
+
+    async def _beat(self) -> None:
+        while True:
+            await self._send(HeartbeatMessage(message_id=self._ids.new("uuid")))
+            await self._clock.sleep(HEARTBEAT_SECONDS)
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                frame = await self._socket.receive()
+            except Exception as error:
+                raise Ended(f"connection ended: {error}") from error
+            match decode(frame):
+                case PublishHealthRequest(tasks=told, metadata=about):
+                    cause = f"{self._instance} told its health"
+                    await self._store.update(partial(fold, instance=self._instance, told=told), cause)
+                    await self._send(AckPublishHealth(message=about.message_id))
+                case PublishMetricsRequest(metadata=about):
+                    await self._send(AckPublishMetric(message=about.message_id))
+
+    async def _send(self, message: Message) -> None:
+        try:
+            await self._socket.send(encode(message))
+        except Exception as error:
+            raise Ended(f"send failed: {error}") from error
+
+
+def fold(tx: Tx, instance: str, told: tuple[TaskHealth, ...]) -> None:
+    """Stores the health of the instance's own tasks; what is told of others is ignored."""
+    for health in told:
+        place = arns.parse(health.task_arn)
+        if place is None:
+            continue
+        scope = Scope(place.account, place.region)
+        task = tx.get(TASKS, scope, health.task_arn.rpartition("/")[2])
+        if task is not None and task.instance == instance:
+            statuses = {c.container_name: c.health_status or "UNKNOWN" for c in health.containers}
+            effects.save(tx, scope, task, lifecycle.health_told(task, statuses))
