@@ -35,9 +35,9 @@ def test_a_snapshot(tasks: Tasks, running: str) -> None:
     assert "RUNNING since" in lines[0]
     busy, done, whole = (line.split("\t") for line in lines[1:])
     assert busy[:5] == ["busy", "RUNNING", "UNKNOWN", "done SUCCESS", ""]
-    assert busy[7].endswith(" of 64.0 MiB")
-    assert done[:5] == ["done (not essential)", "STOPPED", "UNKNOWN", "", "0"]
-    assert whole[0] == "(task)"
+    assert busy[7].endswith(" of 64 MiB")
+    assert done[:5] == ["(done)", "STOPPED", "UNKNOWN", "", "0"]
+    assert whole[0] == "TASK"
     assert whole[6].endswith(" of 0.25")
 
 

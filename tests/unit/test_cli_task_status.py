@@ -10,7 +10,7 @@ from homeport.agent.drivers.usage import Cpu, Memory, Usage
 from homeport.agent.plan import Container, Facts, TaskGoal
 from homeport.agent.state import VERSION, FileRecords, TaskRecord
 from homeport.agentapi import ContainerSpec, RestartPolicy, TaskSpec
-from homeport.cli.task_status import COLUMNS, figures, headline, processors, resident, restarts, rows
+from homeport.cli.task_status import COLUMNS, figures, headline, processors, resident, restarts, rows, telling
 from homeport.config import Settings
 
 MIB = 1 << 20
@@ -74,18 +74,18 @@ def test_a_row_for_each_container_and_one_for_the_task() -> None:
         "init SUCCESS",
     )
     assert (app["EXIT"], app["RESTARTS"]) == ("", "2")
-    assert (app["VCPU"], app["MEMORY"], app["PROCESSES"]) == ("0.25", "32.0 MiB of 128.0 MiB", "3")
+    assert (app["VCPU"], app["MEMORY"], app["PIDS"]) == ("0.25", "32.0 of 128 MiB", "3")
     assert (init["CONTAINER"], init["EXIT"], init["RESTARTS"], init["VCPU"], init["MEMORY"]) == (
-        "init (not essential)",
+        "(init)",
         "0",
         "",
         "",
         "",
     )
     assert (whole["CONTAINER"], whole["VCPU"], whole["MEMORY"]) == (
-        "(task)",
+        "TASK",
         "0.25 of 0.25",
-        "32.0 MiB of 512.0 MiB",
+        "32.0 of 512 MiB",
     )
 
 
@@ -113,6 +113,12 @@ def test_the_headline(last: str, desired: str, shown: str) -> None:
     line = headline(ANSWER | {"task": TASK | {"lastStatus": last, "desiredStatus": desired}})
     for part in ("Task 0123", "web:3", "cluster demo", shown, "health HEALTHY", "172.31.0.5, 198.18.0.9"):
         assert part in line
+
+
+def test_columns_that_say_nothing_are_left_out_of_a_terminal() -> None:
+    first, second = ("app", "PENDING", "UNKNOWN") + ("",) * 7, ("b", "PENDING", "UNKNOWN", "app START") + ("",) * 6
+    assert telling([first]) == (("CONTAINER", "STATUS"), [("app", "PENDING")])
+    assert telling([first, second])[1] == [("app", "PENDING", ""), ("b", "PENDING", "app START")]
 
 
 def test_rates_need_two_looks() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 Look = Mapping[str, Usage]
 
-COLUMNS = ("CONTAINER", "STATUS", "HEALTH", "NEEDS", "EXIT", "RESTARTS", "VCPU", "MEMORY", "PROCESSES", "IMAGE")
+COLUMNS = ("CONTAINER", "STATUS", "HEALTH", "NEEDS", "EXIT", "RESTARTS", "VCPU", "MEMORY", "PIDS", "IMAGE")
 INTERVAL = 1.0  # seconds between two looks
 FIRST_INTERVAL = 0.25  # seconds between the two that a snapshot's rates come from
 _UNITS = 1024  # CPU units of a vCPU
@@ -106,7 +106,7 @@ def _picture(answer: Answer, before: Look, now: Look, note: str) -> RenderableTy
     from rich.console import Group
     from rich.text import Text
 
-    head, table = Text(headline(answer), style="bold"), grid(COLUMNS, rows(answer, before, now))
+    head, table = Text(headline(answer), style="bold"), grid(*telling(rows(answer, before, now)))
     return Group(head, table, Text(note, style="yellow")) if note else Group(head, table)
 
 
@@ -134,16 +134,24 @@ def headline(answer: Answer) -> str:
 
 
 def rows(answer: Answer, before: Look, now: Look) -> list[tuple[str, ...]]:
-    """A row per container, and for several one more for the task with its limits."""
+    """A row per container, in brackets if it isn't essential, and one for the task with its limits."""
     task = answer["task"]
     found = [_container(answer, container, before, now) for container in task["containers"]]
     if not now:
         return found
     cpu, memory = int(task["cpu"]) / _UNITS, int(task["memory"]) * _MIB
     vcpu = f"{sum(processors(before, now).values()):.2f}" + (f" of {cpu:g}" if cpu else "")
-    used = size(sum(resident(u) for u in now.values())) + (f" of {size(memory)}" if memory else "")
+    used = _of(sum(resident(u) for u in now.values()), memory)
     processes = str(sum(u.processes for u in now.values()))
-    return [*found, ("(task)", task["lastStatus"], task["healthStatus"], "", "", "", vcpu, used, processes, "")]
+    return [*found, ("TASK", task["lastStatus"], task["healthStatus"], "", "", "", vcpu, used, processes, "")]
+
+
+def telling(rows: list[tuple[str, ...]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The columns, and the rows, without what says nothing of any container, so that more of the rest fits. The images,
+    whose names are long and never change, are for those who read line by line."""
+    said = [any(row[n] not in ("", "UNKNOWN") for row in rows) for n in range(len(COLUMNS) - 1)]
+    shown = [n for n, told in enumerate(said) if told]
+    return tuple(COLUMNS[n] for n in shown), [tuple(row[n] for n in shown) for row in rows]
 
 
 def figures(before: Look, now: Look) -> dict[str, dict[str, Any]]:
@@ -186,17 +194,21 @@ def _container(answer: Answer, container: dict[str, Any], before: Look, now: Loo
     status = container["lastStatus"] + (f": {container['reason']}" if container.get("reason") else "")
     limit = int(container.get("memory") or 0) * _MIB
     return (
-        name if answer["essential"].get(name, True) else f"{name} (not essential)",
+        name if answer["essential"].get(name, True) else f"({name})",
         status,
         container["healthStatus"],
         ", ".join(answer["depends_on"].get(name, ())),
         str(container.get("exitCode", "")),
         str(answer["restarts"].get(name, "")),
         "" if busy is None else f"{busy:.2f}",
-        "" if usage is None else size(resident(usage)) + (f" of {size(limit)}" if limit else ""),
+        "" if usage is None else _of(resident(usage), limit),
         "" if usage is None else str(usage.processes),
         container.get("image") or "",
     )
+
+
+def _of(used: int, limit: int) -> str:
+    return f"{used / _MIB:.1f} of {limit / _MIB:g} MiB" if limit else size(used)
 
 
 def _since(task: dict[str, Any]) -> float:
