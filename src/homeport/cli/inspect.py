@@ -30,8 +30,8 @@ def status(
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Show the control plane, the nodes with their capacity, and the tasks; or one task with its containers (in brackets
-    those that aren't essential) and what they use of this machine."""
+    """Show the control plane, the nodes with their capacity, and the tasks; or one task with its containers (those in
+    brackets aren't essential) and what they use of this machine."""
     settings = config.load(state)
     if task is not None:
         _task_status(settings, task, as_json)
