@@ -114,7 +114,9 @@ def test_a_task_reads_its_metadata_and_statistics() -> None:
         assert msgspec.json.decode(body)["Name"] == "app"
         assert '"name":"/app"' in (await b.get(f"/v4/{mine}/task/stats")).decode()
         assert status(await b.get("/v4/other")) == 404
-        assert status(await b.get("/metrics")) == 404
+        for path in ("/metrics", "//metrics/?x", "http://169.254.170.2/metrics", "http://h/healthz"):
+            assert status(await b.get(path)) == 404
+        assert status(await b.get("http://h/v2/metadata")) == 200
         assert status(await b.send(b"PUT /v2/metadata HTTP/1.0\r\n\r\n")) == 405
         assert b.received == []
 
@@ -186,6 +188,7 @@ def test_who_waits_for_leave_to_send_gets_it() -> None:
     ("request_bytes", "expected"),
     [
         (b"nonsense\r\n\r\n", 400),
+        (b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET /v2/metadata HTTP/1.1\r\nX: " + b"x" * 70_000, 413),
         (b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 2_000_000, 413),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"4000\r\n" + b"x" * 0x4000 + b"\r\nnonsense", 400),

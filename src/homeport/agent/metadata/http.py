@@ -49,19 +49,14 @@ class BadRequest(Exception):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request's head. ``target`` as it came, ``headers`` in their order with names as they came."""
+    """A request's head. ``target`` as it came, which may be a whole URL; ``path`` and ``query`` as every server sees
+    them in it. ``headers`` in their order with names as they came."""
 
     method: str
     target: bytes
+    path: str
+    query: str
     headers: list[tuple[bytes, bytes]]
-
-    @property
-    def path(self) -> str:
-        return self.target.partition(b"?")[0].decode("latin-1")
-
-    @property
-    def query(self) -> str:
-        return self.target.partition(b"?")[2].decode("latin-1")
 
 
 class Incoming:
@@ -85,7 +80,12 @@ class Incoming:
                         raise BadRequest(413, f"a head of over {MAX_HEAD} bytes")
         except TimeoutError:
             raise BadRequest(408, "the request took too long") from None
-        return Request(self._parser.get_method().decode("latin-1"), self._target, self._headers)
+        try:
+            url = httptools.parse_url(self._target)
+        except httptools.HttpParserInvalidURLError:
+            raise BadRequest(400, "the request's target is no URL") from None
+        path, query = ((part or b"").decode("latin-1") for part in (url.path, url.query))
+        return Request(self._parser.get_method().decode("latin-1"), self._target, path, query, self._headers)
 
     async def body(self) -> AsyncIterator[bytes]:
         """Its parts as they come, at most MAX_BODY in all."""

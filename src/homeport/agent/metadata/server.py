@@ -96,6 +96,8 @@ class MetadataServer:
                         await self._exchange(task, asker, reader, writer)
         except (OSError, TimeoutError):
             pass  # the task has hung up, or doesn't listen
+        except asyncio.CancelledError:
+            pass  # the agent ends; in Python 3.11 a cancelled connection is logged as a failure
         except Exception:
             log.exception("metadata request failed")
         finally:

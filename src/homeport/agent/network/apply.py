@@ -240,12 +240,12 @@ class _Node:
         router = Router(self._names, self._hub, record.index, vpc)
         try:
             router.build()
+            if self._listening:
+                self._listening(record.vpc_id, router.listen(layout.METADATA_PORT))
         except BaseException:
             router.close()
             raise
         self._routers[record.vpc_id] = router
-        if self._listening:
-            self._listening(record.vpc_id, router.listen(layout.METADATA_PORT))
 
 
 def _check(task_id: str, interface: InterfaceSpec, pool: layout.Pool) -> None:
