@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from homeport.agentapi import Dependency, Ulimit
+from homeport.agentapi import Dependency, HealthCheck, RestartPolicy, Ulimit
 from homeport.core.errors import AwsError
 from homeport.services.ec2.model import NetworkInterface
 from homeport.services.ecs import overrides
@@ -26,6 +26,19 @@ def test_a_plain_container_leaves_everything_to_its_image() -> None:
     assert (spec.entry_point, spec.command, spec.user, spec.working_directory) == (None, None, None, None)
     assert (spec.essential, spec.stop_timeout, spec.start_timeout) == (True, 30, 0)
     assert (spec.ulimits, spec.environment, spec.depends_on) == ((), {}, ())  # the node knows its own default limits
+
+
+def test_health_checks_and_restart_policies() -> None:
+    assert (container_spec(APP).health_check, container_spec(APP).restart_policy) == (None, None)
+    check = {"command": ["CMD", "x"], "interval": 10, "timeout": 2, "retries": 1, "startPeriod": 0}
+    spec = container_spec(APP | {"healthCheck": check, "restartPolicy": {"enabled": True}})
+    assert spec.health_check == HealthCheck(("CMD", "x"), interval=10, timeout=2, retries=1)
+    assert spec.restart_policy == RestartPolicy((), 300)
+    policy = {"enabled": True, "ignoredExitCodes": [0, 3], "restartAttemptPeriod": 60}
+    spec = container_spec(APP | {"healthCheck": {"command": ["CMD", "x"], "startPeriod": 9}, "restartPolicy": policy})
+    assert spec.health_check == HealthCheck(("CMD", "x"), interval=30, timeout=5, retries=3, start_period=9)
+    assert spec.restart_policy == RestartPolicy((0, 3), 60)
+    assert container_spec(APP | {"restartPolicy": policy | {"enabled": False}}).restart_policy is None
 
 
 def test_every_member_reaches_the_node() -> None:

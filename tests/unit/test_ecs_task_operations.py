@@ -152,7 +152,7 @@ def test_definitions_that_do_not_run_on_fargate_are_refused() -> None:
     async def scene(world: World) -> None:
         await joined(world)
         await world.define("bridge", networkMode="bridge", requiresCompatibilities=["EC2"])
-        await world.define("secret", {"name": "app", "image": "a", "healthCheck": {"command": ["CMD", "true"]}})
+        await world.define("secret", {"name": "app", "image": "a", "logConfiguration": {"logDriver": "splunk"}})
         old = await world.define("old")
         await world.call("DeregisterTaskDefinition", taskDefinition=old)
         refused = await world.refused("RunTask", **world.task_params(taskDefinition="bridge"))

@@ -9,8 +9,10 @@ from homeport.agentapi import (
     ContainerSpec,
     Dependency,
     Device,
+    HealthCheck,
     InterfaceSpec,
     MountPoint,
+    RestartPolicy,
     TaskSpec,
     Tmpfs,
     Ulimit,
@@ -23,6 +25,7 @@ from homeport.services.ecs import definitions, overrides
 from homeport.services.ecs.model.definition import TaskDefinition
 from homeport.services.ecs.model.task import Task
 
+RESTART_PERIOD = 300  # seconds that a container must have run to be restarted, where its policy says nothing else
 STOP_TIMEOUT = 30  # seconds between SIGTERM and SIGKILL where a container says nothing else
 
 
@@ -81,6 +84,8 @@ def container_spec(container: Mapping[str, Any], arn: str = "") -> ContainerSpec
         ulimits=ulimits,
         system_controls={s["namespace"]: s["value"] for s in container.get("systemControls") or ()},
         labels=dict(container.get("dockerLabels") or {}),
+        health_check=health_check(container.get("healthCheck")),
+        restart_policy=restart_policy(container.get("restartPolicy") or {}),
         mount_points=tuple(
             MountPoint(m["sourceVolume"], m["containerPath"], bool(m.get("readOnly")))
             for m in container.get("mountPoints") or ()
@@ -113,6 +118,22 @@ def volume_spec(volume: Mapping[str, Any]) -> Volume:
     if path := (volume.get("host") or {}).get("sourcePath"):
         return Volume(name, "host", path)
     return Volume(name)
+
+
+def health_check(check: Mapping[str, Any] | None) -> HealthCheck | None:
+    if not check or not check.get("command"):
+        return None
+    times = {member: check.get(member) for member in ("interval", "timeout", "retries")}
+    given = {member: int(value) for member, value in times.items() if value is not None}
+    return HealthCheck(tuple(check["command"]), start_period=int(check.get("startPeriod") or 0), **given)
+
+
+def restart_policy(policy: Mapping[str, Any]) -> RestartPolicy | None:
+    """None where it isn't enabled."""
+    if not policy.get("enabled"):
+        return None
+    period = _seconds(policy.get("restartAttemptPeriod"), RESTART_PERIOD)
+    return RestartPolicy(tuple(policy.get("ignoredExitCodes") or ()), period)
 
 
 def interface_spec(task: Task, interface: NetworkInterface, facts: Mapping[str, str]) -> InterfaceSpec:

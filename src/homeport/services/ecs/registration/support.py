@@ -71,7 +71,6 @@ _CONTAINER: tuple[tuple[Callable[[Members], bool], str], ...] = (
     *(
         (_has(member), f"'{member}'")
         for member in (
-            "healthCheck",
             "secrets",
             "firelensConfiguration",
             "extraHosts",
@@ -89,7 +88,6 @@ _CONTAINER: tuple[tuple[Callable[[Members], bool], str], ...] = (
             "disableNetworking",
         )
     ),
-    (lambda container: bool((container.get("restartPolicy") or {}).get("enabled")), "'restartPolicy'"),
     (_log_driver, "this log driver"),
     (_log_secrets, "'secretOptions' of a log configuration"),
 )

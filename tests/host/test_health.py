@@ -1,0 +1,152 @@
+"""Health checks, dependencies and restarts of real tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from test_crashes import kill, ready
+
+from support.tasks import Tasks, until
+
+pytestmark = pytest.mark.host
+
+IDLE = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+QUICK = {"interval": 5, "timeout": 2, "retries": 2}
+
+
+def shell(name: str, script: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "entryPoint": ["sh", "-c"], "command": [script], "stopTimeout": 2, **more}
+
+
+def check(script: str, **more: Any) -> dict[str, Any]:
+    return {"healthCheck": {"command": ["CMD-SHELL", script], **QUICK, **more}}
+
+
+def container(task: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(c for c in task["containers"] if c["name"] == name)
+
+
+def health(tasks: Tasks, arn: str, status: str, seconds: float = 25) -> dict[str, Any]:
+    """The task once its aggregate health is ``status``."""
+    seen: dict[str, Any] = until(lambda: tasks.describe(arn), lambda t: t["healthStatus"] == status, seconds)
+    return seen
+
+
+@pytest.mark.feature("Container health checks, per container and for the task")
+def test_a_task_becomes_healthy_and_unhealthy(tasks: Tasks) -> None:
+    script = "touch /tmp/well; (sleep 11; rm /tmp/well) & " + IDLE
+    arn = tasks.start(
+        [
+            shell("app", script, **check("test -e /tmp/well", retries=1)),
+            shell("plain", IDLE),
+            shell("side", IDLE, essential=False, **check("exit 1", retries=1)),
+        ]
+    )
+    task = tasks.wait(arn, "RUNNING")
+    assert task["healthStatus"] == "UNKNOWN"
+    task = health(tasks, arn, "HEALTHY")
+    assert container(task, "app")["healthStatus"] == "HEALTHY"
+    assert container(task, "plain")["healthStatus"] == "UNKNOWN"
+    seen = until(lambda: container(tasks.describe(arn), "side"), lambda c: c["healthStatus"] == "UNHEALTHY")
+    assert seen["lastStatus"] == "RUNNING"
+    assert tasks.describe(arn)["healthStatus"] == "HEALTHY"  # the side isn't essential
+    task = health(tasks, arn, "UNHEALTHY")
+    assert task["lastStatus"] == "RUNNING", "ECS leaves a task that is unhealthy alone"
+    assert tasks.stop(arn)["healthStatus"] == "UNHEALTHY"
+
+
+@pytest.mark.feature("Containers wait for others to be healthy")
+def test_a_container_waits_for_a_healthy_one_and_stops_before_it(tasks: Tasks) -> None:
+    now = "read now rest < /proc/uptime; echo $now"
+    said = f"trap '{now}; exit 0' TERM; {now}; while :; do sleep 0.05; done"
+    database = shell("database", f"(sleep 2; touch /tmp/up) & {said}", **check("test -e /tmp/up"))
+    app = shell("app", said, dependsOn=[{"containerName": "database", "condition": "HEALTHY"}])
+    arn = tasks.start([app, database])
+    until(lambda: container(tasks.describe(arn), "database")["lastStatus"], lambda s: s == "RUNNING")
+    assert container(tasks.describe(arn), "app")["lastStatus"] == "PENDING"
+    task = tasks.wait(arn, "RUNNING")
+    assert container(task, "database")["healthStatus"] == "HEALTHY"
+    tasks.stop(arn)
+    output = {name: _times(tasks, arn, name) for name in ("app", "database")}
+    assert output["app"][0] - output["database"][0] >= 4.9, "the first check is an interval after the start"
+    assert output["app"][1] < output["database"][1], "what depends on it is stopped first"
+
+
+def test_a_dependency_that_is_not_healthy_in_time_stops_the_task(tasks: Tasks) -> None:
+    arn = tasks.start(
+        [
+            shell("database", IDLE, essential=False, startTimeout=7, **check("exit 1")),
+            shell("app", IDLE, dependsOn=[{"containerName": "database", "condition": "HEALTHY"}]),
+        ]
+    )
+    task = tasks.wait(arn, "STOPPED")
+    assert task["stopCode"] == "TaskFailedToStart"
+    reason = f"TaskDependencyError: Task dependencies cannot be resolved, taskArn: {arn}"
+    assert container(task, "app")["reason"] == reason
+    assert "exitCode" not in container(task, "app")
+
+
+def test_a_check_that_hangs_or_floods_hurts_nobody(tasks: Tasks) -> None:
+    hangs = check("sleep 7531 & sleep 7531", retries=1)
+    floods = check("dd if=/dev/zero bs=1M count=1024; dd if=/dev/zero bs=1M count=64 >&2", timeout=20)
+    arn = tasks.start([shell("hangs", IDLE, **hangs), shell("floods", IDLE, **floods), shell("app", IDLE)])
+    tasks.wait(arn, "RUNNING")
+    seen = health(tasks, arn, "UNHEALTHY")
+    assert container(seen, "hangs")["healthStatus"] == "UNHEALTHY"
+    until(lambda: container(tasks.describe(arn), "floods")["healthStatus"], lambda s: s == "HEALTHY")
+    began = time.monotonic()
+    tasks.stop(arn)
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.feature("Restart policies: a container that ends is run again, and its task goes on")
+def test_an_essential_container_is_restarted(tasks: Tasks) -> None:
+    """The least ``restartAttemptPeriod`` is 60 s, so this takes about that long."""
+    life = "echo run; echo x >> /lives; [ $(wc -l < /lives) -gt 1 ] && exit 7; sleep 61; exit 3"
+    policy = {"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60}}
+    ignored = {"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60, "ignoredExitCodes": [5]}}
+    arn = tasks.start([shell("app", life, **policy), shell("side", "exit 5", essential=False, **ignored)])
+    task = tasks.wait(arn, "RUNNING")
+    assert until(lambda: container(tasks.describe(arn), "side").get("exitCode"), lambda c: c is not None) == 5
+    task = tasks.wait(arn, "STOPPED", 90)
+    assert container(task, "app")["exitCode"] == 7, "the second run was too short for another"
+    assert (task["executionStoppedAt"] - task["startedAt"]).total_seconds() > 60
+    assert tasks.homeport.command("logs", arn, "--container", "app", check=False).stdout.count("run") == 2
+
+
+@pytest.mark.feature("kill -9 of the agent changes nothing of health, dependencies and restarts")
+def test_an_agent_that_is_killed_goes_on_with_checks_and_restarts(own_homeport: Callable[..., Any]) -> None:
+    homeport = own_homeport()
+    tasks = Tasks(homeport)
+    life = "echo x >> /lives; [ $(wc -l < /lives) -gt 1 ] && exec sleep 600; sleep 61; exit 3"
+    arn = tasks.start(
+        [
+            shell("app", "touch /tmp/well; " + IDLE, **check("test -e /tmp/well", retries=1)),
+            shell("again", life, restartPolicy={"enabled": True, "restartAttemptPeriod": 60}),
+            shell("last", IDLE, dependsOn=[{"containerName": "app", "condition": "HEALTHY"}]),
+        ]
+    )
+    until(lambda: container(tasks.describe(arn), "app")["lastStatus"], lambda s: s == "RUNNING")
+    kill(homeport, "agent")
+    ready(homeport)
+    began = time.monotonic()
+    task = tasks.wait(arn, "RUNNING")
+    assert container(task, "app")["healthStatus"] == "HEALTHY"
+    kill(homeport, "agent")  # and it is away when the restart is due
+    time.sleep(max(0.0, 50 - (time.monotonic() - began)))
+    kill(homeport, "agent")
+    ready(homeport)
+    until(lambda: time.monotonic() - began, lambda passed: passed > 66, 70)
+    task = tasks.describe(arn)
+    assert task["lastStatus"] == "RUNNING"
+    assert container(task, "again")["lastStatus"] == "RUNNING"
+    assert task["healthStatus"] == "HEALTHY"
+    tasks.stop(arn)
+
+
+def _times(tasks: Tasks, arn: str, name: str) -> list[float]:
+    folder = tasks.homeport.state / "agent" / "logs" / arn.rpartition("/")[2] / name
+    return [float(line) for line in (folder / "stdout").read_text().split()]
