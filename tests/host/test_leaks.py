@@ -75,8 +75,10 @@ def test_down_leaves_nothing_and_up_works_again(own_homeport: Callable[..., Home
     tasks = Tasks(homeport)
     tasks.wait(tasks.run(WEB), "RUNNING")
     if killed:
-        for name in ("supervise", *KEPT):
-            os.kill(process(homeport, name), signal.SIGKILL)
+        found = [process(homeport, name) for name in ("supervise", *KEPT)]  # first: the others end with the supervisor
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     homeport.down()
     nothing(homeport)
     homeport.up()

@@ -80,4 +80,5 @@ def observed(
 
 
 def _seconds(end: pb.Process | pb.TaskEvent) -> float:
-    return end.exited_at.ToNanoseconds() / 1e9
+    nanoseconds: int = end.exited_at.ToNanoseconds()
+    return nanoseconds / 1e9
