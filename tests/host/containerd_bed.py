@@ -45,6 +45,11 @@ class Bed:
     _count: int = 0
     _watcher: asyncio.Task[None] | None = None
 
+    async def reopen(self) -> None:
+        """Another driver in place of this one, as of an agent that starts again."""
+        await self.driver.close()
+        self.driver = await _connect(self.instance)
+
     async def watch(self) -> None:
         async for id in self.driver.events():
             self.seen.append(id)

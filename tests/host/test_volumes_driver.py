@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
-from containerd_bed import Bed, with_bed
+from containerd_bed import IMAGE, Bed, snapshots_in_use, with_bed
 
 from homeport.agent.drivers import DriverError, Mount
-from homeport.agent.drivers.containerd import volumes
+from homeport.agent.drivers.containerd import syscalls, volumes
 from homeport.agentapi import Device, Tmpfs, Volume
 
 pytestmark = pytest.mark.host
@@ -99,6 +100,24 @@ def test_a_copy_that_a_crash_cut_short_is_made_again(tmp_path: Path) -> None:
         _, out, _ = await bed.run("cat /etc/passwd /etc/late", mounts=at("/etc"))
         assert out == "mine\nfrom the image\n"
         assert sorted(p.name for p in top.iterdir()) == ["data"]
+
+    with_bed(tmp_path, scenario)
+
+
+def test_a_look_into_an_image_that_is_cancelled_or_killed_leaves_nothing(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        before = await snapshots_in_use(bed.instance)
+        for seconds in (0, 0.001, 0.003, 0.01):
+            await bed.reopen()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await bed.driver.pull(IMAGE, lambda progress: None)
+        assert await snapshots_in_use(bed.instance) == before
+        left = bed.instance.run / "look-left"
+        (left / "m").mkdir(parents=True)
+        syscalls.mount("tmpfs", str(left / "m"), "tmpfs", 0, "")
+        await bed.reopen()
+        assert [p for p in bed.instance.run.iterdir() if p.name.startswith("look-")] == []
 
     with_bed(tmp_path, scenario)
 

@@ -118,11 +118,12 @@ class ContainerdDriver:
                 raise DriverError(name, e.text) from None
 
     async def _sweep(self) -> None:
-        """Removes what a crash left: containers made halfway, snapshots without a container."""
+        """Removes what a crash left: containers made halfway, looks into images, snapshots without a container."""
         containers, tasks = await self._everything()
         for container in containers:
             if self._look(container.id, dict(container.labels), tasks.get(container.id)) is None:
                 await self._remove(container.id)
+        await asyncio.to_thread(rootfs.sweep, self._instance.run)
         kept = {container.id for container in containers}
         request = pb.ListSnapshotsRequest(snapshotter=SNAPSHOTTER, filters=["kind==active", "kind==view"])
         async for page in self._client.stream(c.LIST_SNAPSHOTS, request):

@@ -20,6 +20,7 @@ from homeport.agent.drivers.containerd.users import Accounts
 
 T = TypeVar("T")
 
+_LOOK = "look-"
 _MAX_FILE = 4 << 20  # bytes of a passwd or group file
 
 
@@ -31,9 +32,18 @@ async def accounts(client: Client, chain_id: str, run: Path) -> Accounts:
 
 
 async def viewed(client: Client, chain_id: str, run: Path, work: Callable[[int], T]) -> T:
-    """Does ``work`` in a thread with a descriptor of the image's root folder, mounted read-only meanwhile. Raises
-    CallError, OSError."""
-    key = f"look-{uuid.uuid4().hex}"
+    """Does ``work`` in a thread with a descriptor of the image's root folder, mounted read-only meanwhile. A caller
+    that is cancelled waits for its end, so that nothing of it stays. Raises CallError, OSError."""
+    looking = asyncio.create_task(_viewed(client, chain_id, run, work))
+    try:
+        return await asyncio.shield(looking)
+    except asyncio.CancelledError:
+        await asyncio.gather(looking, return_exceptions=True)
+        raise
+
+
+async def _viewed(client: Client, chain_id: str, run: Path, work: Callable[[int], T]) -> T:
+    key = f"{_LOOK}{uuid.uuid4().hex}"
     mounts = await prepare(client, key, chain_id, labels=HELD, method=c.VIEW_SNAPSHOT)
     try:
         return await asyncio.to_thread(_with_root, mounts, run, work)
@@ -42,9 +52,20 @@ async def viewed(client: Client, chain_id: str, run: Path, work: Callable[[int],
             await client.call(c.REMOVE_SNAPSHOT, pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=key))
 
 
+def sweep(run: Path) -> None:
+    """Removes mounts that a process which was killed meanwhile left in ``run``."""
+    for folder in run.glob(f"{_LOOK}*"):
+        with contextlib.suppress(OSError):  # it may not be mounted
+            syscalls.unmount(str(folder / "m"))
+        with contextlib.suppress(OSError):
+            (folder / "m").rmdir()  # never what is mounted there
+            (folder / "l").unlink(missing_ok=True)
+            folder.rmdir()
+
+
 def _with_root(mounts: Sequence[pb.Mount], run: Path, work: Callable[[int], T]) -> T:
     run.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="look-", dir=run) as folder:
+    with tempfile.TemporaryDirectory(prefix=_LOOK, dir=run) as folder:
         target, layers = os.path.join(folder, "m"), os.path.join(folder, "l")
         os.mkdir(target)
         for mount in mounts:
