@@ -101,7 +101,16 @@ async def _wait_for_answer(of: Instance) -> None:
 
 def _died(of: Instance) -> bool:
     """Whether it was launched and has ended."""
-    return of.pid_file.exists() and of.pid_file.read_text().strip() != "" and running_pid(of) is None
+    text = of.pid_file.read_text().strip() if of.pid_file.exists() else ""
+    if not text:
+        return False
+    try:
+        state = Path(f"/proc/{text}/stat").read_text().rpartition(")")[2].split()[0]
+        command = Path(f"/proc/{text}/cmdline").read_bytes()
+    except OSError:
+        return True
+    # The command line of a process that is just becoming another program is empty, as is that of a dead one.
+    return state in "ZX" or (bool(command) and str(of.config).encode() not in command.split(b"\0"))
 
 
 def _last_line(log: Path) -> str:
