@@ -108,6 +108,7 @@ def test_the_definition_and_its_overrides_reach_the_process(tasks: Tasks) -> Non
 def test_the_story_names_every_cause(tasks: Tasks) -> None:
     arn = tasks.run("exit 0")
     tasks.wait(arn, "STOPPED")
-    story = until(lambda: tasks.homeport.command("story", arn).stdout, lambda s: "last_status: \"DEPROVISIONING\" → \"STOPPED\"" in s)
+    last = 'last_status: "DEPROVISIONING" → "STOPPED"'
+    story = until(lambda: tasks.homeport.command("story", arn).stdout, lambda text: last in text)
     assert "ecs:RunTask by arn:aws:iam::123456789012:root" in story
     assert "ecs:SubmitTaskStateChange" in story
