@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,9 +39,10 @@ def health(tasks: Tasks, arn: str, status: str, seconds: float = 25) -> dict[str
 @pytest.mark.feature("Container health checks, per container and for the task")
 def test_a_task_becomes_healthy_and_unhealthy(tasks: Tasks) -> None:
     script = "touch /tmp/well; (sleep 11; rm /tmp/well) & " + IDLE
+    probe = "test -e /tmp/well || { read now rest < /proc/uptime; echo $now > /proc/1/fd/1; exit 1; }"
     arn = tasks.start(
         [
-            shell("app", script, **check("test -e /tmp/well", retries=1)),
+            shell("app", script, **check(probe, retries=1)),
             shell("plain", IDLE),
             shell("side", IDLE, essential=False, **check("exit 1", retries=1)),
         ]
@@ -54,6 +56,7 @@ def test_a_task_becomes_healthy_and_unhealthy(tasks: Tasks) -> None:
     assert seen["lastStatus"] == "RUNNING"
     assert tasks.describe(arn)["healthStatus"] == "HEALTHY"  # the side isn't essential
     task = health(tasks, arn, "UNHEALTHY")
+    assert float(Path("/proc/uptime").read_text().split()[0]) - _times(tasks, arn, "app")[0] < 2
     assert task["lastStatus"] == "RUNNING", "ECS leaves a task that is unhealthy alone"
     assert tasks.stop(arn)["healthStatus"] == "UNHEALTHY"
 
