@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from agent_world import TASK, TASK_ID, World, container, payload
+from test_agent_crash import Killer
 
 from homeport.agent.drivers.fake import Behaviour
 from homeport.agent.health import Health, arguments, judged, resumed
@@ -216,3 +217,57 @@ def test_a_restart_that_fails_stops_the_task() -> None:
         w.nothing_left()
 
     World(web=Behaviour(runs=70)).run(story)
+
+
+def live(at: int, after: bool) -> tuple[World, int]:
+    """A task with a dependency on health and a container that is restarted, its agent killed at one effect."""
+    task = payload(
+        container("app", after=(("db", "HEALTHY"),)),
+        container("db", health_check=QUICK),
+        container("web", restart_policy=POLICY),
+    )
+    w = World(web=Behaviour(runs=70))
+    killer = Killer(w, at, after)
+
+    async def serve() -> None:
+        node = await w.start()
+        await node.accept(task)
+
+    async def keep() -> None:
+        while True:
+            serving = asyncio.ensure_future(serve())
+            await killer.killed.wait()
+            killer.killed.clear()
+            await w.kill()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            await asyncio.sleep(0.7)
+
+    async def story(w: World) -> None:
+        keeping = asyncio.ensure_future(keep())
+        await asyncio.sleep(120)
+        assert status(w) == ("UNKNOWN", "HEALTHY", "UNKNOWN")
+        assert restarts(w) == 1
+        assert w.node is not None
+        runner = w.node.task(TASK_ID)
+        assert runner is not None
+        assert [c.restarts for c in runner.facts.containers.values()] == [0, 0, 1]
+        assert len(w.runtime.running()) == 3
+        assert w.control.status[TASK] == "RUNNING"
+        runner.stop()
+        await w.control.until_stopped()
+        await w.idle(w.node)
+        w.nothing_left()
+        keeping.cancel()
+
+    w.run(story)
+    return w, killer.effects
+
+
+def test_killed_at_every_step_in_turn() -> None:
+    _, effects = live(0, after=False)
+    for after in (False, True):
+        for at in range(1, effects - 12):  # but for the end, which other tests kill
+            w, _ = live(at, after)
+            starts = [id for event, id in w.runtime.history if event == "start"]
+            assert sorted(starts) == [f"{TASK_ID}-{n}" for n in (0, 1, 2, 2)], (at, after)
