@@ -6,13 +6,23 @@ from typing import Any
 
 import pytest
 
-from homeport.agentapi import Dependency, HealthCheck, RestartPolicy, Ulimit
+from homeport.agentapi import (
+    Dependency,
+    Device,
+    HealthCheck,
+    MountPoint,
+    RestartPolicy,
+    Tmpfs,
+    Ulimit,
+    Volume,
+    VolumeFrom,
+)
 from homeport.core.errors import AwsError
 from homeport.services.ec2.model import NetworkInterface
 from homeport.services.ecs import overrides
 from homeport.services.ecs.model.definition import TaskDefinition
 from homeport.services.ecs.model.task import Container, Task
-from homeport.services.ecs.spec import container_spec, task_spec
+from homeport.services.ecs.spec import container_spec, task_spec, volume_spec
 
 APP: dict[str, Any] = {"name": "app", "image": "httpd:2.4"}
 
@@ -235,3 +245,47 @@ def test_an_override_replaces_all_environment_files() -> None:
         container_spec(overrides.merged(container, other)).environment_files
         == container_spec(container).environment_files
     )
+
+
+@pytest.mark.parametrize(
+    ("configuration", "expected"),
+    [
+        ({}, Volume("v")),
+        ({"host": {}}, Volume("v")),
+        ({"host": {"sourcePath": "/srv"}}, Volume("v", "host", "/srv")),
+        ({"dockerVolumeConfiguration": {"scope": "task", "driver": "local"}}, Volume("v", driver="local")),
+        (
+            {"dockerVolumeConfiguration": {"scope": "shared", "autoprovision": True}},
+            Volume("v", "shared", autoprovision=True),
+        ),
+        (
+            {"host": {}, "efsVolumeConfiguration": {"fileSystemId": "fs-1", "rootDirectory": "/a"}},
+            Volume("v", "efs", "/a", file_system_id="fs-1"),
+        ),
+    ],
+)
+def test_volumes_reach_the_node(configuration: dict[str, Any], expected: Volume) -> None:
+    assert volume_spec({"name": "v", **configuration}) == expected
+
+
+def test_mounts_and_kernel_options_reach_the_node() -> None:
+    spec = container_spec(
+        APP
+        | {
+            "mountPoints": [{"sourceVolume": "v", "containerPath": "/v", "readOnly": True}],
+            "volumesFrom": [{"sourceContainer": "db"}],
+            "linuxParameters": {
+                "initProcessEnabled": True,
+                "sharedMemorySize": 8,
+                "tmpfs": [{"containerPath": "/t", "size": 2, "mountOptions": ["exec"]}],
+                "devices": [{"hostPath": "/dev/x", "permissions": ["read"]}],
+                "maxSwap": 0,
+                "swappiness": 60,
+            },
+        }
+    )
+    assert spec.mount_points == (MountPoint("v", "/v", True),)
+    assert spec.volumes_from == (VolumeFrom("db"),)
+    assert (spec.init, spec.shared_memory, spec.max_swap, spec.swappiness) == (True, 8, 0, 60)
+    assert spec.tmpfs == (Tmpfs("/t", 2, ("exec",)),)
+    assert spec.devices == (Device("/dev/x", "", ("read",)),)
