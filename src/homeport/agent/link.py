@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 
+from homeport import cancellation
 from homeport.agent.config import AgentSettings, Host
 from homeport.agent.network import Network, NetworkError
 from homeport.agent.node import Node, task_id_of
@@ -209,6 +210,7 @@ class Link:
             await channel.close()
             if self._clock.mono() - began >= STEADY:
                 self._backoff.reset()
+        cancellation.honour()
 
     # --- what a session needs -----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from homeport import cancellation
 from homeport.agent import health
 from homeport.agent.config import AgentSettings, Host
 from homeport.agent.link import SILENCE, STEADY, Backoff, Link, fraction
@@ -158,6 +159,7 @@ class _Session:
             log.info("telemetry ended", extra={"error": str(closed.exceptions[0])})
         finally:
             await self._channel.close()
+        cancellation.honour()
 
     async def _listen(self) -> None:
         """Heartbeats and acknowledgements: all that matters is that they come."""
