@@ -10,6 +10,8 @@ def honour() -> None:
 
     Call it after ``except*`` around a task group whose error is expected: before Python 3.13 a group whose child fails
     in the moment in which its own task is cancelled raises only the child's error, and the task would run on for ever.
+    The group's body must be waiting for something meanwhile: Python 3.11 counts a child's failure after the end of the
+    body as a cancellation.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -154,7 +154,7 @@ class _Session:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(), name="telemetry: listen")
-                group.create_task(self._publish(), name="telemetry: publish")
+                await self._publish()  # in the group's body: see cancellation.honour
         except* Closed as closed:
             log.info("telemetry ended", extra={"error": str(closed.exceptions[0])})
         finally:
