@@ -45,7 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     containerd: str | None = None  # socket of a running containerd to use; None: an own one
     image_pull_behavior: PullBehavior = "once"
     s3_folder: str | None = None  # its folders stand for S3 buckets; None: ``s3`` in ``state``
-    s3_endpoint: str | None = None  # URL of an S3-compatible service, in place of the folder; may hold a key
+    s3_endpoint: str | None = None  # URL of an S3-compatible service, in place of the folder
+    s3_key: str | None = None  # ACCESS_KEY:SECRET for it, sealed with the master key
     overcommit_cpu: float = 16
     overcommit_memory: float = 2
     task_endpoints: bool = True  # tasks' SDKs are pointed to this Homeport by AWS_ENDPOINT_URL_<SERVICE>
@@ -117,7 +118,9 @@ def load_or_create(state: str | None, **flags: Any) -> Settings:
         raise ConfigError(f"--port takes a number from 1 to 65535, not {settings.port}.")
     parts = urlsplit(settings.s3_endpoint or "http://none")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError("--s3-endpoint takes a URL like http://KEY:SECRET@HOST:PORT.")
+        raise ConfigError("--s3-endpoint takes a URL like http://HOST:PORT.")
+    if parts.username is not None:
+        raise ConfigError("Others can read a command line: give the key as HOMEPORT_S3_KEY=ACCESS_KEY:SECRET instead.")
     return settings
 
 
@@ -160,6 +163,14 @@ class Secrets(msgspec.Struct, frozen=True):
 def handed_secrets() -> Secrets:
     """HOMEPORT_ACCESS_KEY and HOMEPORT_SECRET_KEY, which are removed from this process's environment."""
     return Secrets(os.environ.pop("HOMEPORT_ACCESS_KEY", None), os.environ.pop("HOMEPORT_SECRET_KEY", None))
+
+
+def handed_s3_key() -> str | None:
+    """HOMEPORT_S3_KEY (``ACCESS_KEY:SECRET``), which is removed from this process's environment. Raises ConfigError."""
+    key = os.environ.pop("HOMEPORT_S3_KEY", None)
+    if key is not None and not all(key.partition(":")):
+        raise ConfigError("HOMEPORT_S3_KEY takes ACCESS_KEY:SECRET.")
+    return key
 
 
 def with_secrets(handed: Secrets) -> dict[str, str]:

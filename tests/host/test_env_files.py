@@ -46,10 +46,15 @@ def test_a_container_gets_the_variables_of_its_files(tasks: Tasks, bucket: Path)
     assert printed(tasks, arn) == ['one|one|definition|"stays"|two words|mars-north-1|us-east-1|unset']
 
 
-def test_files_of_an_s3_compatible_service(own_homeport: Callable[..., Homeport]) -> None:
+def test_files_of_an_s3_compatible_service(
+    own_homeport: Callable[..., Homeport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOMEPORT_S3_KEY", "s3key:very/secret")
     with ThreadingHTTPServer(("127.0.0.1", 0), _Bucket) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        tasks = Tasks(own_homeport("--s3-endpoint", f"http://127.0.0.1:{server.server_address[1]}"))
+        homeport = own_homeport("--s3-endpoint", f"http://127.0.0.1:{server.server_address[1]}")
+        assert "very" not in (homeport.state / "config.json").read_text(), "the key is sealed"
+        tasks = Tasks(homeport)
         arn = tasks.start([app('echo "$FROM"', environmentFiles=files("one"))])
         assert tasks.wait(arn, "STOPPED")["containers"][0]["exitCode"] == 0
         assert printed(tasks, arn) == ["afar"]
@@ -61,7 +66,8 @@ class _Bucket(BaseHTTPRequestHandler):
         return
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/settings/one.env" else 404)
+        signed = "Credential=s3key/" in self.headers.get("Authorization", "")
+        self.send_response(200 if signed and self.path == "/settings/one.env" else 404)
         self.end_headers()
         self.wfile.write(b"FROM=afar\n")
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
 from homeport import config
@@ -25,6 +26,7 @@ from homeport.config import ConfigError, Secrets, Settings
 
 State = Annotated[str | None, Parameter(name="--state", help="State folder (HOMEPORT_STATE, else /var/lib/homeport).")]
 REQUIRED = {"containerd": "containerd", "runc": "runc", "nft": "nftables", "ip": "iproute2", "setpriv": "util-linux"}
+S3_KEY = "s3 key"  # what the seal of Settings.s3_key is for
 STOP_SECONDS = 40  # for tasks to stop by themselves at `down` and `reset`: their stop time-out is 30 s
 
 
@@ -53,7 +55,7 @@ def up(
     ] = None,
     s3_endpoint: Annotated[
         str | None,
-        Parameter(help="URL of an S3-compatible service to take environment files from, http://KEY:SECRET@HOST:PORT."),
+        Parameter(help="URL of an S3-compatible service with environment files (its key: HOMEPORT_S3_KEY)."),
     ] = None,
     s3_folder: Annotated[
         Path | None, Parameter(help="Folder BUCKET/KEY of environment files (default: s3 in the state folder).")
@@ -109,9 +111,20 @@ def _settings(state: str | None, flags: dict[str, Any]) -> Settings:
         raise ConfigError("The API has no TLS yet, so it listens on loopback only: --host 127.0.0.1.")
     if problem := _taken(settings):
         raise CommandError(f"{settings.endpoint} can't be used: {problem}. Choose another port with --port.")
-    settings = pools.claimed(settings, asked=flags["public_pool"] is not None)
+    settings = _with_s3_key(pools.claimed(settings, asked=flags["public_pool"] is not None))
     config.save(settings)
     return settings
+
+
+def _with_s3_key(settings: Settings) -> Settings:
+    """A key that was handed over, sealed."""
+    key = config.handed_s3_key()
+    if key is None:
+        return settings
+    from homeport.services.iam import keys
+
+    vault = keys.Vault(keys.load_master(str(settings.master_key)))
+    return msgspec.structs.replace(settings, s3_key=vault.seal(key, S3_KEY))
 
 
 def _taken(settings: Settings) -> str | None:

@@ -7,12 +7,13 @@ import logging
 import os
 import sys
 from typing import Annotated
+from urllib.parse import quote, urlsplit
 
 from cyclopts import Parameter
 
 from homeport import config
 from homeport.cli import CommandError
-from homeport.cli.lifecycle import State
+from homeport.cli.lifecycle import S3_KEY, State
 
 
 def _logging(level: str) -> None:
@@ -96,9 +97,22 @@ def agent(
                 public_pool=settings.public_pool or "",
                 containerd=settings.containerd,
                 s3_folder=settings.s3_folder,
-                s3_endpoint=settings.s3_endpoint,
+                s3_endpoint=_s3_url(settings),
                 pull_behavior=settings.image_pull_behavior,
                 task_endpoints=settings.task_endpoints,
             )
         )
     )
+
+
+def _s3_url(settings: config.Settings) -> str | None:
+    """The endpoint with its key opened, as it is kept in this process's memory only."""
+    if settings.s3_endpoint is None or settings.s3_key is None:
+        return settings.s3_endpoint
+    from homeport.services.iam import keys
+
+    key = keys.Vault(keys.load_master(str(settings.master_key))).open(settings.s3_key, S3_KEY)
+    access_key, _, secret = key.partition(":")
+    parts = urlsplit(settings.s3_endpoint)
+    user = f"{quote(access_key, safe='')}:{quote(secret, safe='')}"
+    return parts._replace(netloc=f"{user}@{parts.netloc}").geturl()
