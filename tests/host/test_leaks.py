@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -44,12 +45,21 @@ def settled(homeport: Homeport, wanted: dict[str, list[str]]) -> dict[str, list[
     return census(homeport)
 
 
+def at_rest(homeport: Homeport) -> dict[str, list[str]]:
+    """The census once no task's cgroup is left: they go shortly after STOPPED is told."""
+    task = re.compile(r"/[0-9a-f]{32}(/|$)")
+    seen: dict[str, list[str]] = until(
+        lambda: census(homeport), lambda seen: not any(task.search(path) for path in seen["cgroups"]), 10
+    )
+    return seen
+
+
 @pytest.mark.feature("Tasks that come and go leave nothing behind")
 def test_tasks_leave_nothing(own_homeport: Callable[..., Homeport]) -> None:
     homeport = own_homeport()
     tasks = Tasks(homeport)
     some_lives(tasks)  # what comes with the first task of a VPC stays: its router, its groups
-    before = census(homeport)
+    before = at_rest(homeport)
     assert before["containers"] == before["snapshots"][1:] == []
     handles = {name: descriptors(process(homeport, name)) for name in KEPT}
     for _ in range(3):
