@@ -29,7 +29,6 @@ def at(path: str, name: str = "data", **members: Any) -> tuple[Mount, ...]:
     return (Mount(Volume(name), path, **members),)
 
 
-@pytest.mark.feature("Volumes shared by a task's containers, gone with it")
 def test_a_volume_is_shared_and_goes_with_its_task(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
         assert folders(bed) == []
@@ -64,7 +63,6 @@ def test_a_volume_that_is_deeper_than_any_path_may_be_goes_too(tmp_path: Path) -
         assert not top.exists()
 
 
-@pytest.mark.feature("What the image has at a volume's path is copied into it")
 def test_an_empty_volume_gets_what_the_image_has_there(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
         image = "ls -A /etc | grep -v resolv.conf | grep -v hosts | grep -v hostname"
@@ -140,7 +138,6 @@ def test_a_path_in_the_container_may_be_a_link_or_a_file(tmp_path: Path) -> None
     with_bed(tmp_path, scenario)
 
 
-@pytest.mark.feature("Host paths, shared volumes and local folders that stand for EFS file systems")
 def test_folders_that_stay(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
         host = tmp_path / "host" / "new"
@@ -180,7 +177,6 @@ def test_folders_that_stay(tmp_path: Path) -> None:
     with_bed(tmp_path, scenario)
 
 
-@pytest.mark.feature("Processes of a task that see each other (pidMode task)")
 def test_containers_that_share_their_processes(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
         first = await bed.start("exec sleep 4321", pid_mode="task")
@@ -270,7 +266,6 @@ def test_kernel_options(tmp_path: Path) -> None:
     with_bed(tmp_path, scenario)
 
 
-@pytest.mark.feature("An init process as process 1 (initProcessEnabled)")
 def test_an_init_process(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
         script = "cat /proc/1/cmdline | tr '\\0' ' '; (sh -c 'sleep 0.05 &'); sleep 0.3; grep -h State /proc/*/status"
