@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench import harness, stored
-from bench.harness import Cloud, alive_at, docker_alive_at, docker_remove, docker_start, homeport, median, run, until
+from bench.harness import Cloud, alive_at, docker_alive_at, docker_remove, docker_start, homeport, median, until
 
 Row = tuple[str, str, str, bool]
 
@@ -105,8 +105,7 @@ def quantile(url: str, q: float) -> float:
 def memory() -> tuple[int, int]:
     """Resident MiB of the control plane and of the agent."""
     status = json.loads(homeport("status", "--json"))
-    agent = run("pgrep", "-f", f"homeport agent .*{harness.STATE}").split()
-    return status["control_plane"]["resident_bytes"] >> 20, max(harness_resident(int(pid)) for pid in agent)
+    return status["control_plane"]["resident_bytes"] >> 20, max(map(harness_resident, harness.processes("agent")))
 
 
 def main() -> None:

@@ -120,6 +120,17 @@ def alive_at(task: str) -> float:
     return _made_at(lambda: _in_cgroup(task.rpartition("/")[2]))
 
 
+def processes(command: str) -> list[int]:
+    """Processes of this Homeport that run ``homeport COMMAND``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            argv = path.read_bytes().decode(errors="replace").split("\0")
+            if command in argv and STATE in argv:
+                found.append(int(path.parent.name))
+    return found
+
+
 def _in_cgroup(name: str) -> list[int]:
     """Processes in a cgroup that has ``name`` in its path (for a moment also runc's)."""
     found = []

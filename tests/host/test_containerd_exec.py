@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import contextlib
 import time
 from pathlib import Path
 
@@ -25,7 +25,12 @@ def shell(script: str) -> tuple[str, ...]:
 
 
 def runs(line: str) -> bool:
-    return subprocess.run(["pgrep", "-f", line], capture_output=True).returncode == 0
+    """Whether a process with this in its command line runs."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if line in path.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                return True
+    return False
 
 
 def held(folder: Path) -> int:
