@@ -1,0 +1,159 @@
+"""A task as its node shall run it: the ``spec`` of the agent protocol, and the base of its messages. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Condition = Literal["START", "COMPLETE", "SUCCESS", "HEALTHY"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base of all messages and their parts: camelCase on the wire, defaults left out."""
+
+
+class Dependency(Message, frozen=True):
+    container_name: str
+    condition: Condition
+
+
+class Ulimit(Message, frozen=True):
+    name: str
+    soft: int
+    hard: int
+
+
+class HealthCheck(Message, frozen=True):
+    """``command`` as in a task definition (``CMD`` or ``CMD-SHELL`` first); times in seconds."""
+
+    command: tuple[str, ...]
+    interval: int = 30
+    timeout: int = 5
+    retries: int = 3
+    start_period: int = 0
+
+
+class RestartPolicy(Message, frozen=True):
+    """An enabled restart policy. ``period``: seconds that the container must have run to be restarted."""
+
+    ignored_exit_codes: tuple[int, ...] = ()
+    period: int = 300
+
+
+class MountPoint(Message, frozen=True):
+    volume: str
+    container_path: str
+    read_only: bool = False
+
+
+class VolumeFrom(Message, frozen=True):
+    container: str
+    read_only: bool = False
+
+
+class Tmpfs(Message, frozen=True):
+    """``size`` in MiB."""
+
+    container_path: str
+    size: int
+    options: tuple[str, ...] = ()
+
+
+class Device(Message, frozen=True):
+    host_path: str
+    container_path: str = ""
+    permissions: tuple[str, ...] = ()  # read, write, mknod; none means all
+
+
+class Volume(Message, frozen=True):
+    """A volume of the task. ``kind``: ``task`` (an empty folder that goes with the task), ``host`` (``path`` on the
+    machine), ``shared`` (a named folder that stays; ``autoprovision`` makes it), ``efs`` (``path`` is the file
+    system's root directory)."""
+
+    name: str
+    kind: Literal["task", "host", "shared", "efs"] = "task"
+    path: str = ""
+    autoprovision: bool = False
+    driver: str = ""
+    file_system_id: str = ""
+
+
+class ContainerSpec(Message, frozen=True):
+    """A container as the node shall run it: overrides merged, nothing left to look up but the image.
+
+    ``entry_point`` and ``command`` None mean the image's own. ``cpu`` is a share (relative weight), ``memory`` a hard
+    limit and ``memory_reservation`` a soft one in MiB, 0 for none. ``stop_timeout`` in seconds.
+    """
+
+    name: str
+    image: str
+    arn: str = ""
+    essential: bool = True
+    entry_point: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    environment: dict[str, str] = {}
+    user: str | None = None
+    working_directory: str | None = None
+    cpu: int = 0
+    memory: int = 0
+    memory_reservation: int = 0
+    stop_timeout: int = 30
+    start_timeout: int = 0
+    depends_on: tuple[Dependency, ...] = ()
+    readonly_root_filesystem: bool = False
+    capabilities_add: tuple[str, ...] = ()
+    capabilities_drop: tuple[str, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    system_controls: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    health_check: HealthCheck | None = None
+    restart_policy: RestartPolicy | None = None
+    mount_points: tuple[MountPoint, ...] = ()
+    volumes_from: tuple[VolumeFrom, ...] = ()
+    environment_files: tuple[str, ...] = ()  # ARNs of S3 objects
+    privileged: bool = False
+    init: bool = False  # an init process as pid 1
+    shared_memory: int = 0  # MiB of /dev/shm, 0 for the default of 64
+    tmpfs: tuple[Tmpfs, ...] = ()
+    devices: tuple[Device, ...] = ()
+    max_swap: int | None = None  # MiB of swap besides ``memory``
+    swappiness: int | None = None  # 0 to 100
+    interactive: bool = False
+    pseudo_terminal: bool = False
+
+
+class InterfaceSpec(Message, frozen=True):
+    """A task's network interface. Addresses are dotted quads, ``*_cidr`` have a prefix length."""
+
+    attachment_arn: str
+    eni_id: str
+    mac: str
+    vpc_id: str
+    vpc_cidr: str
+    subnet_id: str
+    subnet_cidr: str
+    private_address: str
+    gateway: str
+    private_dns_name: str
+    public_address: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+class TaskSpec(Message, frozen=True):
+    """A task as the node shall run it. ``cpu`` (1024 units = one vCPU) and ``memory`` (MiB) are hard limits over all of
+    its containers, 0 for none."""
+
+    family: str
+    revision: int
+    region: str
+    availability_zone: str
+    launch_type: str = "FARGATE"
+    cpu: int = 0
+    memory: int = 0
+    containers: tuple[ContainerSpec, ...] = ()
+    interface: InterfaceSpec | None = None
+    volumes: tuple[Volume, ...] = ()
+    pid_mode: str = ""  # "task": one process namespace for all containers
+    ipc_mode: str = ""  # "none": no shared memory with anyone
+    ephemeral_storage: int = 0  # GiB, 0 for no limit of its own
