@@ -55,6 +55,7 @@ class FakeRuntime:
         self.images: dict[str, Image] = {}
         self.containers: dict[str, FakeContainer] = {}
         self.task_folders: set[str] = set()
+        self.volumes: dict[str, set[str]] = {}  # names of those that go with their task, by its id
         self.history: list[tuple[str, str]] = []
         self._watchers: list[asyncio.Queue[str]] = []
 
@@ -82,6 +83,19 @@ class FakeRuntime:
     def notify(self, id: str) -> None:
         for queue in self._watchers:
             queue.put_nowait(id)
+
+    def create(self, plan: ContainerPlan) -> None:
+        if plan.id not in self.containers:
+            self.history.append(("create", plan.id))
+            self.containers[plan.id] = FakeContainer(plan, self.behave(plan.spec.image))
+
+    def make_volume(self, task_id: str, name: str) -> None:
+        """An empty folder, unless it is there."""
+        self.volumes.setdefault(task_id, set()).add(name)
+
+    def remove_task(self, task_id: str) -> None:
+        self.task_folders.discard(task_id)
+        self.volumes.pop(task_id, None)
 
     def start(self, container: FakeContainer) -> None:
         id, behaviour = container.plan.id, container.behaviour
@@ -116,7 +130,11 @@ class FakeRuntime:
                 container.seen = msgspec.structs.replace(container.seen, state="stopped", exit_code=137)
 
     def _later(self, seconds: float, container: FakeContainer, code: int, how: str) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._exit, container, code, how)
+        """Ends it, unless its process is another one by then."""
+        run = container.starts
+        asyncio.get_running_loop().call_later(
+            seconds, lambda: self._exit(container, code, how) if container.starts == run else None
+        )
 
     def _exit(self, container: FakeContainer, code: int, how: str) -> None:
         if container.seen.state != "running":
@@ -166,11 +184,12 @@ class FakeDriver:
         await asyncio.sleep(behaviour.create_seconds / 2)
         self._fault("create", plan.id)
         self._runtime.task_folders.add(plan.task_id)
+        for mount in plan.mounts:
+            if mount.volume.kind == "task":
+                self._runtime.make_volume(plan.task_id, mount.volume.name)
         if behaviour.create_error is not None:
             raise DriverError("CannotCreateContainerError", behaviour.create_error)
-        if plan.id not in self._runtime.containers:
-            self._runtime.history.append(("create", plan.id))
-            self._runtime.containers[plan.id] = FakeContainer(plan, behaviour)
+        self._runtime.create(plan)
         await asyncio.sleep(behaviour.create_seconds / 2)
 
     async def start(self, id: str) -> Observed:
@@ -221,7 +240,7 @@ class FakeDriver:
     async def remove_task(self, task_id: str) -> None:
         await asyncio.sleep(0.001)
         self._fault("remove_task", task_id)
-        self._runtime.task_folders.discard(task_id)
+        self._runtime.remove_task(task_id)
 
     async def observe(self, id: str) -> Observed | None:
         await asyncio.sleep(0.001)
