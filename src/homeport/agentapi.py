@@ -181,9 +181,58 @@ class PublishHealthRequest(Message, frozen=True):
     timestamp: float | None = None
 
 
+class StatsSet(Message, frozen=True):
+    """What was sampled since the last message: ``sum`` of ``sample_count`` values between ``min`` and ``max``."""
+
+    min: float
+    max: float
+    sample_count: int
+    sum: float
+
+
+class RestartStatsSet(Message, frozen=True):
+    restart_count: int
+
+
+class ContainerMetric(Message, frozen=True):
+    """``cpu_stats_set`` in percent of the whole machine (100: all of its processors), ``memory_stats_set`` in MiB; None
+    where there was nothing to sample. ``restart_stats_set`` of containers with a restart policy."""
+
+    container_name: str
+    cpu_stats_set: StatsSet | None = None
+    memory_stats_set: StatsSet | None = None
+    restart_stats_set: RestartStatsSet | None = None
+
+
+class TaskMetric(Message, frozen=True):
+    task_arn: str
+    task_definition_family: str = ""
+    task_definition_version: str = ""
+    container_metrics: tuple[ContainerMetric, ...] = ()
+
+
 class PublishMetricsRequest(Message, frozen=True):
     metadata: TelemetryMetadata = TelemetryMetadata()
-    task_metrics: tuple[dict[str, Any], ...] = ()
+    task_metrics: tuple[TaskMetric, ...] = ()
+    timestamp: float | None = None
+
+
+class InstanceStatus(Message, frozen=True):
+    """``status`` OK, IMPAIRED, INSUFFICIENT_DATA or INITIALIZING of a part of the instance, ``type``."""
+
+    type: str = ""
+    status: str = ""
+
+
+class InstanceStatusMetadata(Message, frozen=True):
+    cluster: str = ""
+    container_instance: str = ""
+    request_id: str = ""
+
+
+class PublishInstanceStatusRequest(Message, frozen=True):
+    metadata: InstanceStatusMetadata = InstanceStatusMetadata()
+    statuses: tuple[InstanceStatus, ...] = ()
     timestamp: float | None = None
 
 
@@ -192,6 +241,16 @@ class AckPublishHealth(Message, frozen=True):
 
 
 class AckPublishMetric(Message, frozen=True):
+    message: str = ""
+
+
+class AckPublishInstanceStatus(Message, frozen=True):
+    message: str = ""
+
+
+class BadRequestException(Message, frozen=True):
+    """Instead of an acknowledgement: what was published makes no sense, and nothing of it is kept."""
+
     message: str = ""
 
 
@@ -207,8 +266,11 @@ AnyMessage = (
     | TaskStopVerificationMessage
     | PublishHealthRequest
     | PublishMetricsRequest
+    | PublishInstanceStatusRequest
     | AckPublishHealth
     | AckPublishMetric
+    | AckPublishInstanceStatus
+    | BadRequestException
 )
 _TYPES: dict[str, type[Message]] = {t.__name__: t for t in AnyMessage.__args__}
 

@@ -93,7 +93,7 @@ class ControlApp:
         found = ecs.status.found(view, text := query.get("task", ""))
         if len(found) != 1:
             raise Refused(f"{len(found) or 'No'} task{'s' * (len(found) > 1)} start{'s' * (not found)} with {text!r}.")
-        return ecs.status.task_status(view, *found[0])
+        return ecs.status.task_status(view, *found[0], self.plane.gateway.metrics)
 
     async def environment(self, _: Query) -> dict[str, str]:
         store, settings = self.plane.store, self.settings

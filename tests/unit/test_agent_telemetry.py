@@ -8,18 +8,22 @@ from typing import Any
 from agent_world import TASK, Control, container, payload
 from test_agent_link import ARN, HOST, SETTINGS, FakeChannel
 
+from homeport.agent import consumption
 from homeport.agent.drivers.fake import Behaviour, FakeDriver, FakeRuntime
+from homeport.agent.drivers.usage import Cpu, Memory, Usage
 from homeport.agent.main import serve
 from homeport.agent.network.fake import FakeFabric, FakeNetwork
 from homeport.agent.state import MemoryRecords
 from homeport.agent.transport import CallFailed
 from homeport.agentapi import (
     AckPublishHealth,
+    ContainerMetric,
     HealthCheck,
     HeartbeatMessage,
     PayloadMessage,
     PublishHealthRequest,
     PublishMetricsRequest,
+    StatsSet,
 )
 from homeport.core.ids import BitIds
 from homeport.sim.loop import SimClock, SimLoop, run
@@ -72,7 +76,7 @@ class Server(Control):
         return [c.health_status or "" for t in tasks for c in t.containers]
 
 
-def play(story: Any, check: Any = lambda now: 0) -> None:
+def play(story: Any, check: Any = lambda now: 0, look: Any = None) -> None:
     loop = SimLoop()
     clock = SimClock(loop)
     runtime = FakeRuntime(lambda image: Behaviour(check=check), clock.wall)
@@ -91,6 +95,7 @@ def play(story: Any, check: Any = lambda now: 0) -> None:
                 stop,
                 records=MemoryRecords(),
                 host=HOST,
+                look=(lambda task_id, id: look(clock.wall(), id)) if look else None,
             )
         )
         await asyncio.wait_for(story(server), 3600)
@@ -121,7 +126,7 @@ def test_health_is_told_at_once_and_every_20_seconds() -> None:
         assert server.told() == ["HEALTHY"] * 4
         metrics = [m for m in server.telemetry[-1].sent if isinstance(m, PublishMetricsRequest)]
         assert [m.metadata.idle for m in metrics] == [True, False, False, False]
-        assert metrics[-1].task_metrics[0]["containerMetrics"] == [{"containerName": "web"}, {"containerName": "plain"}]
+        assert metrics[-1].task_metrics[0].container_metrics == (ContainerMetric("web"), ContainerMetric("plain"))
 
     play(story)
 
@@ -161,3 +166,44 @@ def test_it_tells_when_health_fails_and_comes_back() -> None:
         assert [s for n, s in enumerate(told) if n == 0 or told[n - 1] != s] == ["HEALTHY", "UNHEALTHY", "HEALTHY"]
 
     play(story, lambda now: 1 if 30 < now < 60 else 0)
+
+
+def test_metrics_are_of_what_was_sampled_since_the_last() -> None:
+    began: list[float] = []
+
+    def look(now: float, id: str) -> Usage | None:
+        if id.endswith("-1"):
+            return None  # it doesn't run
+        began[:] = began or [now]
+        busy = int((now - began[0]) * 0.5e9)  # half of one of two processors
+        return Usage(read_at=now, cpu=Cpu(total=busy, online=2), memory=Memory(usage=3 << 20))
+
+    async def story(server: Server) -> None:
+        await started(server)
+        await asyncio.sleep(60)
+        sent = [m for m in server.telemetry[-1].sent if isinstance(m, PublishMetricsRequest)]
+        web, plain = zip(*(m.task_metrics[0].container_metrics for m in sent if m.task_metrics), strict=True)
+        assert all(c.cpu_stats_set is None and c.memory_stats_set is None for c in plain)
+        memory = StatsSet(min=3.0, max=3.0, sample_count=4, sum=12.0)
+        assert [c.memory_stats_set for c in web] == [memory] * 3
+        cpu = [c.cpu_stats_set for c in web]
+        assert [c.sample_count for c in cpu] == [3, 4, 4], "the first look is compared with none"
+        assert all(24.9 < c.min <= c.max < 25.1 and abs(c.sum / c.sample_count - 25) < 0.1 for c in cpu)
+
+    play(story, look=look)
+
+
+def used(at: float, busy: float, memory: int = 0) -> Usage:
+    return Usage(read_at=at, cpu=Cpu(total=int(busy * 1e9), online=1), memory=Memory(usage=memory << 20))
+
+
+def test_time_that_is_counted_anew_is_no_sample() -> None:
+    found = None
+    for look in (used(0, 5, 1), used(5, 6, 3), used(10, 0.1, 2), used(10, 0.2, 2), used(15, 5.2, 2)):
+        found = consumption.looked(found, look)
+    assert found is not None
+    assert found.cpu == StatsSet(min=20.0, max=100.0, sample_count=2, sum=120.0)
+    assert found.memory == StatsSet(min=1.0, max=3.0, sample_count=5, sum=10.0)
+    again = consumption.looked(consumption.told(found), used(20, 6.2, 4))
+    assert again.cpu == StatsSet(min=20.0, max=20.0, sample_count=1, sum=20.0)
+    assert again.memory == StatsSet(min=4.0, max=4.0, sample_count=1, sum=4.0)

@@ -10,7 +10,7 @@ from homeport.agent.drivers.usage import Cpu, Memory, Usage
 from homeport.agent.plan import Container, Facts, TaskGoal
 from homeport.agent.state import VERSION, FileRecords, TaskRecord
 from homeport.agentapi import ContainerSpec, RestartPolicy, TaskSpec
-from homeport.cli.task_status import COLUMNS, figures, headline, processors, resident, restarts, rows, telling
+from homeport.cli.task_status import COLUMNS, figures, headline, processors, restarts, rows, telling
 from homeport.config import Settings
 
 MIB = 1 << 20
@@ -129,10 +129,10 @@ def test_rates_need_two_looks() -> None:
 
 
 def test_memory_leaves_out_what_the_kernel_can_drop() -> None:
-    assert resident(usage(0, 0, 100, inactive_file=30)) == 70
-    assert resident(usage(0, 0, 100, inactive_file=1, total_inactive_file=40)) == 60
-    assert resident(usage(0, 0, 100)) == 100
-    assert resident(usage(0, 0, 10, inactive_file=30)) == 0
+    assert usage(0, 0, 100, inactive_file=30).memory.resident == 70
+    assert usage(0, 0, 100, inactive_file=1, total_inactive_file=40).memory.resident == 60
+    assert usage(0, 0, 100).memory.resident == 100
+    assert usage(0, 0, 10, inactive_file=30).memory.resident == 0
 
 
 def test_figures() -> None:

@@ -30,7 +30,7 @@ def test_a_task_is_found_by_arn_or_the_start_of_its_id_and_told_with_its_definit
             arns[0].replace("us-east-1", "eu-west-1"),
         ):
             assert status.found(view, text) == []
-        told = status.task_status(view, *status.found(view, id)[0])
+        told = status.task_status(view, *status.found(view, id)[0], world.gateway.metrics)
         assert told["task"]["taskArn"] == arns[0]
         assert told["depends_on"] == {"app": ["init SUCCESS"], "init": []}
         assert told["essential"] == {"app": True, "init": False}

@@ -61,6 +61,21 @@ def machine(folder: Path, files: dict[str, str], task_limit: tuple[str, str]) ->
     return Cgroups("hp", folder / "cgroup")
 
 
+@pytest.mark.parametrize(("files", "unified"), [(V1, False), (V2, True)])
+def test_a_glance_sees_processor_and_memory(tmp_path: Path, files: dict[str, str], unified: bool) -> None:
+    more = {"../cgroup/cgroup.controllers": "cpu memory\n"} if unified else {}
+    cgroups = machine(tmp_path, {**files, **more}, ("memory.max", "max\n"))
+    assert cgroups.unified == unified
+    seen = usage.glance(cgroups, "task", "c", 9.0)
+    whole = usage.read(cgroups, "task", "c", 9.0, tmp_path / "proc")
+    assert seen is not None
+    assert whole is not None
+    assert seen.cpu.total == whole.cpu.total == 3000
+    assert seen.memory.resident == whole.memory.resident == 4096
+    assert (seen.read_at, seen.cpu.online >= 1) == (9.0, True)
+    assert usage.glance(cgroups, "task", "other", 9.0) is None
+
+
 def test_cgroup_v1(tmp_path: Path) -> None:
     cgroups = machine(tmp_path, V1, ("memory/hp/task/memory.limit_in_bytes", "524288\n"))
     assert usage.read(cgroups, "task", "c", 9.0, tmp_path / "proc") == Usage(

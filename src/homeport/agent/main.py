@@ -28,7 +28,7 @@ from homeport.agent.network import Network, NetworkError
 from homeport.agent.node import Node
 from homeport.agent.runner import Parts
 from homeport.agent.state import Records, StateDamaged
-from homeport.agent.telemetry import Telemetry
+from homeport.agent.telemetry import Look, Telemetry
 from homeport.agent.transport import Transport
 from homeport.core.clock import Clock
 from homeport.core.ids import Ids
@@ -59,16 +59,17 @@ async def serve(
     progress: Callable[[str, Progress | None], None] = lambda image, progress: None,
     loops: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (),
     metadata: MetadataServer | None = None,
+    look: Look | None = None,
 ) -> None:
     """Runs the agent until ``stop``; containers and interfaces stay as they are. ``loops``: more to run beside it.
-    ``metadata``: what tells tasks about themselves.
+    ``metadata``: what tells tasks about themselves. ``look``: what a container uses of the machine, for telemetry.
 
     Raises (possibly in an exception group) DriverError or NetworkError where the machine can't run tasks, StateDamaged,
     and Refused where the control plane doesn't want this node.
     """
     async with _opened(driver, network), asyncio.TaskGroup() as group:
         environment = metadata.environment if metadata else lambda goal, container: {}
-        telemetry = Telemetry(settings, host, transport, clock, ids)
+        telemetry = Telemetry(settings, host, transport, clock, ids, look)
         parts = Parts(
             driver,
             network,
@@ -167,6 +168,7 @@ async def _main(settings: AgentSettings) -> None:
             progress=progress,
             loops=(progress.run,),
             metadata=metadata,
+            look=lambda task_id, id: usage.glance(cgroups, task_id, id, clock.wall()),
         )
     finally:
         await transport.close()

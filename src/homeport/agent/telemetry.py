@@ -1,28 +1,35 @@
 """The agent's second connection: what its control plane shall know of tasks that run, besides their states.
 
-Health goes out at once when it changes, and with the metrics every 20 s, as Amazon's agent sends it.
+Health goes out at once when it changes, and with the metrics every 20 s, as Amazon's agent sends it. Processors and
+memory are looked at every 5 s meanwhile, as often as that agent does where it polls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from homeport import cancellation
-from homeport.agent import health
+from homeport.agent import consumption, health
 from homeport.agent.config import AgentSettings, Host
+from homeport.agent.consumption import Consumption
+from homeport.agent.drivers.usage import Usage
 from homeport.agent.link import SILENCE, STEADY, Backoff, Link, fraction
 from homeport.agent.node import Node
 from homeport.agent.plan import Facts, TaskGoal
+from homeport.agent.report import runtime_id
 from homeport.agent.transport import CallFailed, Channel, Closed, Transport
 from homeport.agentapi import (
     ContainerHealth,
+    ContainerMetric,
     Message,
     PublishHealthRequest,
     PublishMetricsRequest,
+    RestartStatsSet,
     TaskHealth,
+    TaskMetric,
     TelemetryMetadata,
     encode,
 )
@@ -32,7 +39,10 @@ from homeport.core.ids import Ids
 log = logging.getLogger("homeport.agent.telemetry")
 
 PUBLISH_SECONDS = 20.0  # as Amazon's agent
+LOOK_SECONDS = 5.0  # Amazon's agent: ECS_POLLING_METRICS_WAIT_DURATION, 5 to 20 s
 TASKS = 10  # in one message, as Amazon's agent
+
+Look = Callable[[str, str], Usage | None]  # ids of a task and a container → what it uses; None: it doesn't run
 
 T = TypeVar("T")
 
@@ -49,26 +59,70 @@ def task_health(goal: TaskGoal, facts: Facts) -> TaskHealth | None:
     return TaskHealth(goal.arn, family, version, told) if told else None
 
 
-def task_metrics(goal: TaskGoal, facts: Facts) -> dict[str, Any]:
-    """How often each container with a restart policy was restarted. Pure."""
-    told = [
-        {"containerName": spec.name, "restartStatsSet": {"restartCount": facts.containers[spec.name].restarts}}
-        if spec.restart_policy
-        else {"containerName": spec.name}
+def task_metrics(goal: TaskGoal, facts: Facts, used: Mapping[str, Consumption]) -> TaskMetric:
+    """What each container used, and how often those with a restart policy were restarted. Pure."""
+    told = tuple(
+        ContainerMetric(
+            container_name=spec.name,
+            cpu_stats_set=found.cpu if found else None,
+            memory_stats_set=found.memory if found else None,
+            restart_stats_set=RestartStatsSet(facts.containers[spec.name].restarts) if spec.restart_policy else None,
+        )
         for spec in goal.spec.containers
-    ]
-    return {
-        "taskArn": goal.arn,
-        "taskDefinitionFamily": goal.spec.family,
-        "taskDefinitionVersion": str(goal.spec.revision),
-        "containerMetrics": told,
-    }
+        for found in (used.get(spec.name),)
+    )
+    return TaskMetric(goal.arn, goal.spec.family, str(goal.spec.revision), told)
+
+
+class Consumptions:
+    """What the containers of this node used since it was last told. ``look`` None: nothing can be looked at."""
+
+    def __init__(self, look: Look | None) -> None:
+        self._look = look
+        self._of: dict[str, dict[str, Consumption]] = {}  # by task id and container
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks."""
+        return LOOK_SECONDS if self._look else PUBLISH_SECONDS
+
+    async def look(self, tasks: Iterable[tuple[TaskGoal, Facts]]) -> None:
+        """Looks at all containers of these tasks that run, giving way after each task, and forgets all others."""
+        if self._look is None:
+            return
+        before, self._of = self._of, {}
+        for goal, facts in tasks:
+            known = before.get(goal.task_id, {})
+            self._of[goal.task_id] = {
+                spec.name: consumption.looked(known.get(spec.name), now)
+                for spec in goal.spec.containers
+                if facts.containers[spec.name].state == "running"
+                and (now := self._look(goal.task_id, runtime_id(goal, spec.name))) is not None
+            }
+            await asyncio.sleep(0)
+
+    def tell(self, goal: TaskGoal) -> dict[str, Consumption]:
+        """By container; the next statistics begin."""
+        found = self._of.get(goal.task_id, {})
+        self._of[goal.task_id] = {name: consumption.told(c) for name, c in found.items()}
+        return found
 
 
 class Telemetry:
-    def __init__(self, settings: AgentSettings, host: Host, transport: Transport, clock: Clock, ids: Ids) -> None:
+    """``look``: what a container uses of this machine; None where that can't be told."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        host: Host,
+        transport: Transport,
+        clock: Clock,
+        ids: Ids,
+        look: Look | None = None,
+    ) -> None:
         self._settings, self._host, self._transport = settings, host, transport
         self._clock, self._ids = clock, ids
+        self.consumptions = Consumptions(look)
         self._changed: dict[str, None] = {}  # ids of tasks
         self._work = asyncio.Event()
 
@@ -133,7 +187,7 @@ class Telemetry:
         ]
 
     def metrics(self, arn: str, tasks: Iterable[tuple[TaskGoal, Facts]]) -> list[Message]:
-        told = [task_metrics(goal, facts) for goal, facts in tasks]
+        told = [task_metrics(goal, facts, self.consumptions.tell(goal)) for goal, facts in tasks]
         return [
             PublishMetricsRequest(self._metadata(arn, fin, idle=not told), some, self._clock.wall())
             for some, fin in _parts(told)
@@ -177,11 +231,21 @@ class _Session:
             tasks = [(runner.goal, runner.facts) for runner in self._node.tasks()]
             await self._send(self._telemetry.health, tasks)
             await self._send(self._telemetry.metrics, tasks)
-            again = self._telemetry.now() + PUBLISH_SECONDS
-            while changed := await self._telemetry.wait(again):
+            await self._collect(until=self._telemetry.now() + PUBLISH_SECONDS)
+        raise Closed("the node is another instance")
+
+    async def _collect(self, until: float) -> None:
+        """Looks at what runs, and tells of health that changes, until then (monotonic seconds)."""
+        consumptions = self._telemetry.consumptions
+        look = self._telemetry.now() + consumptions.interval
+        while self._telemetry.now() < until:
+            changed = await self._telemetry.wait(min(look, until))
+            if changed:
                 runners = filter(None, map(self._node.task, changed))
                 await self._send(self._telemetry.health, [(runner.goal, runner.facts) for runner in runners])
-        raise Closed("the node is another instance")
+            elif self._telemetry.now() >= look:
+                await consumptions.look([(runner.goal, runner.facts) for runner in self._node.tasks()])
+                look += consumptions.interval
 
     async def _send(
         self,

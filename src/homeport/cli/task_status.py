@@ -141,7 +141,7 @@ def rows(answer: Answer, before: Look, now: Look) -> list[tuple[str, ...]]:
         return found
     cpu, memory = int(task["cpu"]) / _UNITS, int(task["memory"]) * _MIB
     vcpu = f"{sum(processors(before, now).values()):.2f}" + (f" of {cpu:g}" if cpu else "")
-    used = _of(sum(resident(u) for u in now.values()), memory)
+    used = _of(sum(u.memory.resident for u in now.values()), memory)
     processes = str(sum(u.processes for u in now.values()))
     return [*found, ("TASK", task["lastStatus"], task["healthStatus"], "", "", "", vcpu, used, processes, "")]
 
@@ -161,7 +161,7 @@ def figures(before: Look, now: Look) -> dict[str, dict[str, Any]]:
         name: {
             "vcpu": round(busy.get(name, 0.0), 4),
             "cpu_nanoseconds": usage.cpu.total,
-            "memory_bytes": resident(usage),
+            "memory_bytes": usage.memory.resident,
             "memory_limit_bytes": usage.memory.limit,
             "processes": usage.processes,
         }
@@ -182,12 +182,6 @@ def _rates(before: Look, now: Look) -> Iterator[tuple[str, float]]:
             yield name, max(0.0, busy / (usage.read_at - earlier.read_at))
 
 
-def resident(usage: Usage) -> int:
-    """Bytes of memory that the container needs: without the file cache that the kernel could drop at once."""
-    detail = usage.memory.detail  # v1 has the whole group's numbers under total_*
-    return max(0, usage.memory.usage - detail.get("total_inactive_file", detail.get("inactive_file", 0)))
-
-
 def _container(answer: Answer, container: dict[str, Any], before: Look, now: Look) -> tuple[str, ...]:
     name: str = container["name"]
     usage, busy = now.get(name), processors(before, now).get(name)
@@ -201,7 +195,7 @@ def _container(answer: Answer, container: dict[str, Any], before: Look, now: Loo
         str(container.get("exitCode", "")),
         str(answer["restarts"].get(name, "")),
         "" if busy is None else f"{busy:.2f}",
-        "" if usage is None else _of(resident(usage), limit),
+        "" if usage is None else _of(usage.memory.resident, limit),
         "" if usage is None else str(usage.processes),
         container.get("image") or "",
     )

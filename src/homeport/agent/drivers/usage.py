@@ -52,6 +52,12 @@ class Memory(msgspec.Struct, frozen=True):
     failures: int | None = None
     detail: dict[str, int] = {}
 
+    @property
+    def resident(self) -> int:
+        """Bytes that it needs: without the file cache that the kernel could drop at once."""
+        # v1 has the whole group's numbers under total_*.
+        return max(0, self.usage - self.detail.get("total_inactive_file", self.detail.get("inactive_file", 0)))
+
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """``read_at``: epoch seconds."""

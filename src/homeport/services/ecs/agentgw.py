@@ -23,6 +23,7 @@ from homeport.services.ec2 import eni
 from homeport.services.ec2.model import GROUPS, INTERFACES
 from homeport.services.ecs import effects, lifecycle, rooms
 from homeport.services.ecs.agentsession import Session, Socket
+from homeport.services.ecs.metrics import Metrics
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance
 from homeport.services.ecs.model.task import TASKS
 from homeport.services.ecs.telemetry import TelemetrySession
@@ -40,6 +41,7 @@ class Gateway:
 
     def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
         self._store, self._clock, self._ids = store, clock, ids
+        self.metrics = Metrics()
         self._sessions: dict[str, Session] = {}  # by the instance's ARN
         self._silent: dict[str, float] = {}  # instances without a session: mono time since when
         self._floors: dict[str, int] = {}  # their floors when they left
@@ -59,7 +61,8 @@ class Gateway:
         instance."""
         if "containerInstance" in query:
             _, instance = await self._store.read(lambda view: _admitted(view, principal, query["containerInstance"]))
-            await TelemetrySession(instance.arn, self._store, self._clock, self._ids, socket).run()
+            telemetry = TelemetrySession(instance.arn, self._store, self.metrics, self._clock, self._ids, socket)
+            await telemetry.run()
             return
         arn = query.get("containerInstanceArn", "")
         scope, instance = await self._store.read(lambda view: _admitted(view, principal, arn))
@@ -119,6 +122,7 @@ class Gateway:
         record = change.new if change.new is not None else change.old
         match change.key.kind:
             case TASKS.kind:
+                self.metrics.task_changed(change.key, change.new)
                 session = self._sessions.get(record.instance or "")
                 if session is not None:
                     session.task_changed(change)

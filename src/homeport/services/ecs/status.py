@@ -7,7 +7,8 @@ from typing import Any
 from homeport.agentapi import OVERCOMMIT_ATTRIBUTE
 from homeport.core import arn
 from homeport.services.ec2.model import INTERFACES
-from homeport.services.ecs import definitions
+from homeport.services.ecs import definitions, metrics
+from homeport.services.ecs.metrics import Metrics
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance, Room
 from homeport.services.ecs.model.task import TASKS, NodeStatus, Task, TaskStatus
 from homeport.services.ecs.views.task import task_view
@@ -69,9 +70,10 @@ def found(view: View, text: str) -> list[tuple[Scope, Task]]:
     return [(scope, task) for scope, task in view.each(TASKS) if text and task.id.startswith(text)]
 
 
-def task_status(view: View, scope: Scope, task: Task) -> dict[str, Any]:
+def task_status(view: View, scope: Scope, task: Task, used: Metrics) -> dict[str, Any]:
     """``task`` is what DescribeTasks answers; ``depends_on`` and ``essential`` have what its definition says of each
-    container, ``public_address`` is None where it has none."""
+    container, ``public_address`` is None where it has none, ``metrics`` what its agent last measured, if anything."""
+    use = used.of(scope, task)
     definition = definitions.of_task(view, scope, task.definition_arn)
     containers = definitions.containers(definition) if definition else []
     return {
@@ -81,6 +83,7 @@ def task_status(view: View, scope: Scope, task: Task) -> dict[str, Any]:
         },
         "essential": {c.name: c.essential for c in task.containers},
         "public_address": _task(view, scope, task)["public_address"],
+        "metrics": metrics.shown(use) if use else None,
     }
 
 

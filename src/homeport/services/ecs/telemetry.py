@@ -1,6 +1,6 @@
-"""The second websocket of an agent: what it measures, of which the health of containers is kept.
+"""The second websocket of an agent: the health of containers, which is stored, and what they use, which isn't.
 
-Every message is acknowledged; metrics are not kept yet. Anything else that comes in is ignored.
+Every message is acknowledged, or refused where its numbers make no sense; what can't be read is ignored, as by AWS.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from functools import partial
 from homeport.agentapi import (
     HEARTBEAT_SECONDS,
     AckPublishHealth,
+    AckPublishInstanceStatus,
     AckPublishMetric,
+    BadRequestException,
     HeartbeatMessage,
     Message,
     PublishHealthRequest,
+    PublishInstanceStatusRequest,
     PublishMetricsRequest,
     TaskHealth,
     decode,
@@ -24,8 +27,9 @@ from homeport.agentapi import (
 from homeport.core import arn as arns
 from homeport.core.clock import Clock
 from homeport.core.ids import Ids
-from homeport.services.ecs import effects, lifecycle
+from homeport.services.ecs import effects, lifecycle, metrics
 from homeport.services.ecs.agentsession import Ended, Socket
+from homeport.services.ecs.metrics import Metrics
 from homeport.services.ecs.model.task import TASKS
 from homeport.store import Scope, Store, StoreClosed, Tx
 
@@ -35,8 +39,9 @@ log = logging.getLogger("homeport.ecs.telemetry")
 class TelemetrySession:
     """``instance``: ARN of the container instance whose agent it is."""
 
-    def __init__(self, instance: str, store: Store, clock: Clock, ids: Ids, socket: Socket) -> None:
-        self._instance, self._store, self._clock, self._ids, self._socket = instance, store, clock, ids, socket
+    def __init__(self, instance: str, store: Store, metrics: Metrics, clock: Clock, ids: Ids, socket: Socket) -> None:
+        self._instance, self._store, self._metrics = instance, store, metrics
+        self._clock, self._ids, self._socket = clock, ids, socket
 
     async def run(self) -> None:
         """Until the connection ends."""
@@ -63,8 +68,21 @@ class TelemetrySession:
                     cause = f"{self._instance} told its health"
                     await self._store.update(partial(fold, instance=self._instance, told=told), cause)
                     await self._send(AckPublishHealth(message=about.message_id))
-                case PublishMetricsRequest(metadata=about):
-                    await self._send(AckPublishMetric(message=about.message_id))
+                case PublishMetricsRequest() as request:
+                    await self._send(self._measured(request))
+                case PublishInstanceStatusRequest(metadata=whose) as request:
+                    problem = metrics.strange_status(request)
+                    await self._send(
+                        BadRequestException(problem) if problem else AckPublishInstanceStatus(whose.request_id)
+                    )
+
+    def _measured(self, request: PublishMetricsRequest) -> Message:
+        problem = metrics.nonsense(request)
+        if problem is not None:
+            log.warning("metrics refused", extra={"instance": self._instance, "why": problem})
+            return BadRequestException(problem)
+        self._metrics.keep(self._store.view(), self._instance, request.task_metrics, self._clock.wall())
+        return AckPublishMetric(message=request.metadata.message_id)
 
     async def _send(self, message: Message) -> None:
         try:
