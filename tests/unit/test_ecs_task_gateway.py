@@ -23,7 +23,10 @@ from homeport.services.ec2.model import GROUPS, HOLDS, INTERFACES, GroupRule, Se
 from homeport.services.ec2.model import POOL as EC2_POOL
 from homeport.services.ecs.groupcast import Groupcast
 from homeport.services.ecs.launch import NO_CAPACITY
+from homeport.services.ecs.lifecycle import FORGOTTEN_REASON
 from homeport.store.memory import MemoryJournal
+
+NOT_HERE = "TaskStateError: Agent could not progress task's state to stopped"  # what an agent says of unknown tasks
 
 
 async def joined(world: World, name: str = "n1", **attributes: str) -> Agent:
@@ -474,6 +477,28 @@ def test_a_lost_node_that_only_registers_takes_no_tasks() -> None:
         agent.heard.clear()
         await agent.connect()
         assert (await world.run_task())["failures"] == []
+
+    play(scene)
+
+
+def test_a_node_that_lost_its_state_ends_its_tasks() -> None:
+    async def scene(world: World) -> None:
+        agent = await joined(world)
+        ran = await started(world, agent)
+        await agent.hang_up()
+        waits = (await world.run_task())["tasks"][0]["taskArn"]
+        was, agent.arn = agent.arn, ""  # it registers by its key alone
+        await agent.register()
+        assert agent.arn == was
+        await agent.connect()
+        await agent.sent(ran, "STOPPED")
+        confirmed = {"cluster": "demo", "task": ran, "status": "STOPPED", "reason": NOT_HERE}
+        await world.call("SubmitTaskStateChange", agent.principal, **confirmed)
+        stopped = await world.becomes(ran, "STOPPED")
+        assert (stopped["stopCode"], stopped["stoppedReason"]) == ("InfrastructureHealth", FORGOTTEN_REASON)
+        assert stopped["containers"][0]["lastStatus"] == "STOPPED"
+        await agent.sent(waits, "RUNNING")
+        assert world.room(agent.arn).tasks == 1
 
     play(scene)
 

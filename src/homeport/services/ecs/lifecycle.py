@@ -32,6 +32,7 @@ from homeport.services.ecs.model.task import (
 
 REASON_LENGTH = 1024  # characters of a reason that are kept, as ECS
 LOST_REASON = "The node that hosted the task stopped answering and was given up."
+FORGOTTEN_REASON = "The node that hosted the task has lost its state."
 USER_REASON = "Task stopped by user"
 
 # How the reasons of containers whose process never started begin, whatever exit code the runtime made up for them.

@@ -11,9 +11,10 @@ from homeport.agentapi import FARGATE_ATTRIBUTE, NETWORK_ATTRIBUTE, SPEC_ATTRIBU
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core import arn
 from homeport.core.errors import access_denied, client_error, invalid_parameter
-from homeport.services.ecs import clusters, rooms, tags
+from homeport.services.ecs import clusters, effects, lifecycle, rooms, tags
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS, Instance, Room
+from homeport.services.ecs.model.task import TASKS, NodeStatus
 from homeport.services.ecs.views.instance import instance_view
 from homeport.store import Scope, Tx
 
@@ -46,6 +47,8 @@ def register_container_instance(tx: Tx, call: Call, params: Params) -> dict[str,
     }
     if known is not None:
         instance = replace(known, version=known.version + 1, **changes)
+        if not params.get("containerInstanceArn"):
+            _stop_forgotten(tx, known.arn)
     else:
         instance = _fresh(call, cluster, tags.parse(params.get("tags")), changes)
     room = _room(tx, scope, instance)
@@ -89,6 +92,15 @@ def _known(tx: Tx, call: Call, text: str | None, scope: Scope, cluster: Cluster 
         return None
     mine = (i for s, i in tx.find_global(INSTANCES, "node", call.principal.node) if s == scope)
     return next((i for i in mine if i.cluster_arn == wanted and i.status == "ACTIVE"), None)
+
+
+def _stop_forgotten(tx: Tx, instance_arn: str) -> None:
+    """A node that doesn't know which instance it is has lost its state, and removed what ran there. The tasks that it
+    had taken over end as soon as it confirms that they aren't there; those that it was never sent are still to come."""
+    for scope, task in tx.find_global(TASKS, "instance", instance_arn):
+        if task.node_status != NodeStatus.NONE:
+            stopped = lifecycle.request_stop(task, "InfrastructureHealth", lifecycle.FORGOTTEN_REASON, tx.now)
+            effects.save(tx, scope, task, stopped)
 
 
 def _room(tx: Tx, scope: Scope, instance: Instance) -> Room:
