@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,10 +17,13 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from homeport.agent.drivers import DriverError
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
+from homeport.agent.drivers.containerd.client import Client
+from homeport.agent.drivers.containerd.execs import AT_ONCE
 
 pytestmark = pytest.mark.host
 
 IDLE = "while :; do sleep 1; done"
+HUNGRY = "x=$(dd if=/dev/zero bs=1M count=200 2>/dev/null | tr '\\0' x); echo ${#x}"
 
 
 def shell(script: str) -> tuple[str, ...]:
@@ -87,6 +93,58 @@ def test_what_an_earlier_agent_left_running_is_ended(tmp_path: Path) -> None:
         assert not runs("sleep 8765")
 
     with_bed(tmp_path, scenario)
+
+
+def test_a_command_that_takes_too_much_memory_is_not_its_container(tmp_path: Path) -> None:
+    """The kernel kills either for the memory of both; what is said of the container is true of the container."""
+    until = "until [ -e /tmp/end ]; do sleep 0.05; done; "
+
+    async def scenario(bed: Bed) -> None:
+        for script, code, oom in ((until + "exit 3", 3, False), (until + HUNGRY, 137, True)):
+            plan = await bed.start(script, memory=32)
+            assert await bed.driver.exec(plan.id, "check", shell(HUNGRY + " || exit 1"), 30) not in (0, None)
+            await asyncio.sleep(1.1)
+            assert await bed.driver.exec(plan.id, "check", shell("touch /tmp/end"), 5) == 0
+            ended = await bed.stopped(plan.id)
+            assert (ended.exit_code, ended.oom) == (code, oom)
+
+    with_bed(tmp_path, scenario)
+
+
+def test_a_container_that_is_killed_under_its_command_is_named(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        plan = await bed.start("until [ -e /tmp/end ]; do sleep 0.05; done; " + HUNGRY, memory=32)
+        assert await bed.driver.exec(plan.id, "check", shell("touch /tmp/end; sleep 100"), 30) == 137
+        ended = await bed.stopped(plan.id)
+        assert (ended.exit_code, ended.oom) == (137, True)
+
+    with_bed(tmp_path, scenario)
+
+
+def test_many_commands_at_once_begin_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beginning = most = 0
+    call = Client.call
+
+    async def counted(self: Client, method: Any, *more: Any, **options: Any) -> Any:
+        nonlocal beginning, most
+        begins = method is c.START_TASK and more[0].exec_id
+        beginning += bool(begins)
+        most = max(most, beginning)
+        try:
+            return await call(self, method, *more, **options)
+        finally:
+            beginning -= bool(begins)
+
+    monkeypatch.setattr(Client, "call", counted)
+
+    async def scenario(bed: Bed) -> None:
+        plan = await bed.start(IDLE)
+        hanging = [bed.driver.exec(plan.id, f"hangs{n}", shell("sleep 3"), 2) for n in range(8)]
+        ending = [bed.driver.exec(plan.id, f"ends{n}", shell("exit 0"), 2) for n in range(8)]
+        assert await asyncio.gather(*hanging, *ending) == [None] * 8 + [0] * 8
+
+    with_bed(tmp_path, scenario)
+    assert 1 < most <= AT_ONCE * (os.cpu_count() or 1)
 
 
 def test_a_container_runs_again_with_its_files(tmp_path: Path) -> None:

@@ -150,14 +150,14 @@ class Cgroups:
         """Sets the task's CPU quota."""
         self._apply(throttle(self.unified, cpu), task_id)
 
-    def oom_killed(self, task_id: str, container: str) -> bool:
-        """Whether the kernel killed a process of the container for memory. Its group must still be there."""
+    def kills(self, task_id: str, container: str) -> int:
+        """How many processes of the container the kernel killed for memory; 0 where its group isn't there."""
         base = self.root if self.unified else self.root / "memory"
         file = "memory.events" if self.unified else "memory.oom_control"
         try:
-            return oom_kills((base / self.instance / task_id / container / file).read_text()) > 0
+            return oom_kills((base / self.instance / task_id / container / file).read_text())
         except OSError:
-            return False
+            return 0
 
     def swap_accounting(self) -> bool:
         """Whether a container's swap can be limited (v1 kernels may lack it; on v2 runc copes)."""

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from homeport.agent.drivers.containerd import (
     logs,
     machine,
     observed,
+    oom,
     provided,
     rootfs,
     signals,
@@ -67,6 +67,7 @@ class ContainerdDriver:
         self._clock = clock or SystemClock()
         self._cgroups = Cgroups(instance.name)
         self._marks = observed.Marks(instance)
+        self._kills = oom.Kills(instance, self._cgroups)
         self._volumes = volumes.Volumes(instance.state / "agent", efs_root or instance.state / "efs")
         self._labels: dict[str, dict[str, str]] = {}  # of the containers that this process has met
         self._accounts: dict[str, users.Accounts] = {}  # by chain id
@@ -79,6 +80,7 @@ class ContainerdDriver:
         await daemon.ensure(self._instance)
         self._client = Client(str(self._instance.socket), self._instance.name)
         self._events = Events(self._client, self._revive)
+        self._execs = execs.Execs(self._client, self._kills, self._clock)
         self.images = ImageStore(self._client, self._insecure, behavior=self._pull_behavior)
         namespace = pb.Namespace(name=self._instance.name)
         with contextlib.suppress(AlreadyExists):
@@ -251,6 +253,7 @@ class ContainerdDriver:
         task_id = labels[observed.TASK]
         await self._end_task(id)
         self._events.forget(id)
+        self._kills.clear(task_id, id)
         key = pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=id)
         mounts = (await self._client.call(c.SNAPSHOT_MOUNTS, key)).mounts
         await self._create_task(id, task_id, labels[observed.CONTAINER], mounts)
@@ -258,7 +261,10 @@ class ContainerdDriver:
         return await self._start(id)
 
     async def exec(self, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
-        work = partial(execs.run, self._client, id, name, command, seconds)
+        async def work() -> int | None:
+            task_id = (await self._labels_of(id))[observed.TASK]
+            return await self._execs.run(task_id, id, name, command, seconds)
+
         return await self._steady("CannotStartContainerExecError", work)
 
     async def _labels_of(self, id: str) -> dict[str, str]:
@@ -290,6 +296,7 @@ class ContainerdDriver:
         await self._remove_snapshot(id)
         if observed.TASK in labels:
             self._marks.clear(labels[observed.TASK], id)
+            self._kills.clear(labels[observed.TASK], id)
         self._labels.pop(id, None)
         self._alive.discard(id)
         self._events.forget(id)
@@ -347,9 +354,10 @@ class ContainerdDriver:
 
     def _look(self, id: str, labels: dict[str, str], process: pb.Process | None) -> Observed | None:
         task_id = labels.get(observed.TASK, "")
-        stopped = process is not None and process.status == pb.STOPPED
-        oom = stopped and self._cgroups.oom_killed(task_id, id)
-        return observed.observed(id, labels, process, self._marks.get(task_id, id), self._events.exits.get(id), oom)
+        killed = False
+        if process is not None and process.status == pb.STOPPED:
+            killed = self._kills.own(task_id, id, process.exited_at.ToNanoseconds() / 1e9)
+        return observed.observed(id, labels, process, self._marks.get(task_id, id), self._events.exits.get(id), killed)
 
     async def list(self) -> Listed:
         async def work() -> Listed:

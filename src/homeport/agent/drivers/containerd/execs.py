@@ -15,12 +15,17 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
 from homeport.agent.drivers.containerd.client import AlreadyExists, Client, FailedPrecondition, NotFound
+from homeport.agent.drivers.containerd.gate import Gate
+from homeport.agent.drivers.containerd.oom import Kills
+from homeport.core.clock import Clock
 
 _PROCESS_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 # Where none is given, the runtime opens /dev/null for reading, so that writing fails; where both are the same, the shim
 # doesn't read what comes to the second. Both devices swallow all that is written.
 _NOWHERE = ("/dev/null", "/dev/zero")
 _KILLED_SECONDS = 5.0  # that a killed command has to be gone
+# Commands that are begun at once, for each core: a beginning is about 50 ms of work, and waiting for it is none.
+AT_ONCE = 2
 
 
 class _Spec(msgspec.Struct):
@@ -29,32 +34,53 @@ class _Spec(msgspec.Struct):
     process: dict[str, Any]
 
 
-async def run(client: Client, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
-    """Exit code of ``command``, run as the container's user, with its environment, limits and capabilities; None: it
-    took over ``seconds`` and was killed, with all of its process group.
+class Execs:
+    """All commands of one driver. No more than ``AT_ONCE`` of them for each core begin at the same time."""
 
-    Its output goes nowhere, so no amount of it fills anything. ``name`` is the run's: what an earlier agent left
-    running under it is ended first. Raises CallError.
-    """
-    spec = (await client.call(c.GET_CONTAINER, pb.ContainerId(id=id))).container.spec
-    process = msgspec.json.decode(spec.value, type=_Spec).process | {"args": list(command), "terminal": False}
-    body = AnyMessage(type_url=_PROCESS_TYPE, value=msgspec.json.encode(process))
-    request = pb.ExecRequest(container_id=id, exec_id=name, spec=body, stdout=_NOWHERE[0], stderr=_NOWHERE[1])
-    this = pb.TaskRequest(container_id=id, exec_id=name)
-    try:
-        await client.call(c.EXEC, request)
-    except AlreadyExists:
-        await _end(client, this)
-        await client.call(c.EXEC, request)
-    pid = 0
-    try:
-        pid = (await client.call(c.START_TASK, this)).pid
-        async with asyncio.timeout(seconds):  # ours: containerd answers a deadline of the call's with any error
-            return (await client.call(c.WAIT_TASK, this, seconds + _KILLED_SECONDS)).exit_status
-    except TimeoutError:
-        return None
-    finally:
-        await _end(client, this, pid)
+    def __init__(self, client: Client, kills: Kills, clock: Clock) -> None:
+        self._client, self._kills, self._clock = client, kills, clock
+        self._gate = Gate(AT_ONCE * (os.cpu_count() or 1))
+
+    async def run(self, task_id: str, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
+        """Exit code of ``command``, run as the container's user, with its environment, limits and capabilities; None:
+        it took over ``seconds`` and was killed, with all of its process group.
+
+        Its output goes nowhere, so no amount of it fills anything. ``name`` is the run's: what an earlier agent left
+        running under it is ended first. Raises CallError.
+        """
+        kills, code = self._kills.count(task_id, id), None
+        try:
+            code = await self._run(id, name, command, seconds)
+        finally:
+            if code != 0:
+                with contextlib.suppress(OSError):
+                    self._kills.failed(task_id, id, kills, self._clock.wall())
+        return code
+
+    async def _run(self, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
+        client = self._client
+        spec = (await client.call(c.GET_CONTAINER, pb.ContainerId(id=id))).container.spec
+        process = msgspec.json.decode(spec.value, type=_Spec).process | {"args": list(command), "terminal": False}
+        body = AnyMessage(type_url=_PROCESS_TYPE, value=msgspec.json.encode(process))
+        request = pb.ExecRequest(container_id=id, exec_id=name, spec=body, stdout=_NOWHERE[0], stderr=_NOWHERE[1])
+        this = pb.TaskRequest(container_id=id, exec_id=name)
+        made, pid = False, 0
+        try:
+            async with self._gate.passing():
+                try:
+                    await client.call(c.EXEC, request)
+                except AlreadyExists:
+                    await _end(client, this)
+                    await client.call(c.EXEC, request)
+                made = True
+                pid = (await client.call(c.START_TASK, this)).pid
+            async with asyncio.timeout(seconds):  # ours: containerd answers a deadline of the call's with any error
+                return (await client.call(c.WAIT_TASK, this, seconds + _KILLED_SECONDS)).exit_status
+        except TimeoutError:
+            return None
+        finally:
+            if made:
+                await _end(client, this, pid)
 
 
 async def _end(client: Client, this: pb.TaskRequest, pid: int = 0) -> None:
