@@ -88,6 +88,7 @@ class ContainerSpec(Message, frozen=True):
 
     name: str
     image: str
+    image_digest: str = ""  # of the manifest to run, whatever the image's tag names by now; "" for what it names
     arn: str = ""
     essential: bool = True
     entry_point: tuple[str, ...] | None = None
@@ -119,6 +120,8 @@ class ContainerSpec(Message, frozen=True):
     devices: tuple[Device, ...] = ()
     max_swap: int | None = None  # MiB of swap besides ``memory``
     swappiness: int | None = None  # 0 to 100
+    log_driver: str = ""  # as its definition has it, with its options
+    log_options: dict[str, str] = {}
     interactive: bool = False
     pseudo_terminal: bool = False
 
@@ -148,6 +151,8 @@ class TaskSpec(Message, frozen=True):
     revision: int
     region: str
     availability_zone: str
+    group: str = ""
+    tags: dict[str, str] = {}  # that the task was started with
     launch_type: str = "FARGATE"
     cpu: int = 0
     memory: int = 0

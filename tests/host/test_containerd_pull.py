@@ -92,6 +92,13 @@ def test_pull_by_tag_and_digest_with_a_token(tmp_path: Path) -> None:
             registry.requests.clear()
             assert await bed.driver.pull(reference, seen.append) == image
             assert registry.requests == []
+            # A pinned tag is what it was, wherever the tag goes; and what came by its tag isn't fetched for its digest.
+            pinned = f"{reference}@{content.tags['app:1']}"
+            assert await bed.driver.pull(pinned, seen.append) == Image(pinned, content.tags["app:1"])
+            assert registry.requests == []
+            moved = f"{reference}@{content.tags['plain:1']}"
+            assert (await bed.driver.pull(moved, seen.append)).digest == content.tags["plain:1"]
+            assert await bed.driver.pull(reference, seen.append) == image
             by_digest = f"{registry.address}/plain@{content.tags['plain:1']}"
             assert (await bed.driver.pull(by_digest, seen.append)).digest == content.tags["plain:1"]
             assert registry.blob_requests() == []  # all its blobs were here

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from agent_world import CLUSTER, INTERFACE, TASK, TASK_ID, World, container, payload
 
@@ -479,3 +480,17 @@ def test_an_environment_file_that_can_not_be_had_ends_the_task() -> None:
     assert reason.startswith("ResourceInitializationError: failed to download env files: ")
     assert "exitCode" not in w.control.containers["web"]
     assert ("start", "0") not in order(w, "start")
+
+
+def test_a_pinned_image_is_pulled_by_its_digest() -> None:
+    digest = "sha256:" + "a" * 64
+    asked = []
+
+    async def story(w: World) -> None:
+        w.fault = lambda call, id: asked.append(id) if call == "pull" else None
+        own = container("own", image_digest=digest)
+        fixed = msgspec.structs.replace(own, name="fixed", image=f"fixed@sha256:{'b' * 64}")
+        await run_to_the_end(w, payload(own, fixed, container("free")))
+
+    World(own=Behaviour(runs=1), fixed=Behaviour(runs=1), free=Behaviour(runs=1)).run(story)
+    assert sorted(asked) == [f"fixed@sha256:{'b' * 64}", "free:1", f"own:1@{digest}"]

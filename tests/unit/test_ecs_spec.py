@@ -138,6 +138,47 @@ def test_a_task_is_put_together() -> None:
     assert task_spec(task, definition, None, {}).interface is None
 
 
+def test_an_image_is_pinned_where_its_container_is_for_version_consistency() -> None:
+    pins = {"app": "sha256:1", "other": "sha256:2"}
+    for given, expected in ((None, "sha256:1"), ("enabled", "sha256:1"), ("disabled", "")):
+        container = APP if given is None else {**APP, "versionConsistency": given}
+        assert container_spec(container, digests=pins).image_digest == expected
+    assert container_spec(APP, digests={"other": "sha256:2"}).image_digest == ""
+    definition = TaskDefinition(
+        family="web",
+        revision=1,
+        arn="",
+        status="ACTIVE",
+        members={"containerDefinitions": [APP]},
+        requires_attributes=(),
+        compatibilities=(),
+        registered_at=0.0,
+        registered_by="",
+    )
+    task = Task(
+        id="1",
+        cluster_arn="arn:aws:ecs:us-east-1:1:cluster/demo",
+        definition_arn="",
+        launch_type="FARGATE",
+        group="service:web",
+        cpu=256,
+        memory=512,
+        created_at=0.0,
+        containers=(Container(id="c", name="app"),),
+        tags={"a": "b"},
+        image_digests=pins,
+    )
+    spec = task_spec(task, definition, None, {})
+    assert spec.containers[0].image_digest == "sha256:1"
+    assert (spec.group, spec.tags) == ("service:web", {"a": "b"})
+
+
+def test_a_task_is_told_where_its_output_goes() -> None:
+    log = {"logDriver": "awslogs", "options": {"awslogs-group": "g"}}
+    spec = container_spec({**APP, "logConfiguration": log})
+    assert (spec.log_driver, spec.log_options) == ("awslogs", {"awslogs-group": "g"})
+
+
 def test_overrides_merge_the_environment_and_replace_the_rest() -> None:
     given = checked(
         {
@@ -261,6 +302,10 @@ def test_an_override_replaces_all_environment_files() -> None:
         (
             {"host": {}, "efsVolumeConfiguration": {"fileSystemId": "fs-1", "rootDirectory": "/a"}},
             Volume("v", "efs", "/a", file_system_id="fs-1"),
+        ),
+        (
+            {"efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED"}},
+            Volume("v", "efs", "/", file_system_id="fs-1", encrypted=True),
         ),
     ],
 )

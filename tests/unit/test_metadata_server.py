@@ -123,6 +123,26 @@ def test_a_task_reads_its_metadata_and_statistics() -> None:
     run(test)
 
 
+def test_a_task_asks_for_protection() -> None:
+    async def test(b: Bed) -> None:
+        path = f"/api/{endpoint_id(KEY, ID, 'app')}/task-protection/v1/state"
+        body = b'{"ProtectionEnabled":true}'
+        put = f"PUT {path} HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+        for answer in (await b.get(path), await b.send((put % len(body)).encode() + body)):
+            assert status(answer) == 200
+            told = msgspec.json.decode(answer.partition(b"\r\n\r\n")[2])
+            assert told == {"failure": {"Arn": b.task.goal.arn, "Detail": None, "Reason": "TASK_NOT_VALID"}}
+        assert status(await b.send((put % 0).encode())) == 400
+        assert status(await b.send((put % 5000).encode() + b" " * 5000)) == 413
+        assert status(await b.send(f"POST {path} HTTP/1.0\r\n\r\n".encode())) == 405
+        fault = path.replace("task-protection/v1/state", "fault/v1/network-latency/start")
+        assert status(await b.send(f"POST {fault} HTTP/1.1\r\nContent-Length: 2\r\n\r\n{{}}".encode())) == 400
+        assert status(await b.get(fault)) == 405
+        assert b.received == []
+
+    run(test)
+
+
 def test_who_is_no_task_is_told_nothing() -> None:
     async def test(b: Bed) -> None:
         assert await b.send(b"GET /v2/metadata HTTP/1.0\r\n\r\n", "127.0.0.2") == b""

@@ -12,7 +12,7 @@ from homeport.agent.health import Health
 from homeport.agent.metadata import answers, routes, shapes
 from homeport.agent.metadata.environment import endpoint_id, variables
 from homeport.agent.metadata.routes import Container as AboutContainer
-from homeport.agent.metadata.routes import Credentials, Sibling, Task
+from homeport.agent.metadata.routes import Credentials, Fault, Protection, Sibling, Task
 from homeport.agent.plan import Container, Facts, TaskGoal
 from homeport.agent.runner import container_plan
 from homeport.agentapi import (
@@ -78,10 +78,11 @@ def facts(app: Container | None = None, helper: Container | None = None) -> Fact
         ("//v4//x", AboutContainer("v4", "metadata", "x")),
         ("/v3/x/stats", AboutContainer("v3", "stats", "x")),
         ("/v4/x/task", Task("v4", "metadata", "x")),
-        ("/v3/x/taskWithTags", Task("v3", "metadata", "x")),
+        ("/v3/x/taskWithTags", Task("v3", "metadata", "x", tags=True)),
         ("/v4/x/task/stats", Task("v4", "stats", "x")),
         ("/v2/metadata", Task("v2", "metadata")),
-        ("/v2/metadataWithTags", Task("v2", "metadata")),
+        ("/v2/metadataWithTags", Task("v2", "metadata", tags=True)),
+        ("/v2/metadataWithTags/c-0", Sibling("metadata", "c-0")),
         ("/v2/stats", Task("v2", "stats")),
         ("/v2/metadata/c-0", Sibling("metadata", "c-0")),
         ("/v2/stats/c-0", Sibling("stats", "c-0")),
@@ -92,7 +93,13 @@ def facts(app: Container | None = None, helper: Container | None = None) -> Fact
         ("/v2/other", None),
         ("/v2/stats/c-0/more", None),
         ("/v1/other", None),
-        ("/api/x/task-protection/v1/state", None),
+        ("/api/x/task-protection/v1/state", Protection("x")),
+        ("/api/x/fault/v1/network-latency/start", Fault("x")),
+        ("/api/x/fault/v1/network-blackhole-port/status", Fault("x")),
+        ("/api/x/fault/v1/network-fire/start", None),
+        ("/api/x/task-protection/v1/state/more", None),
+        ("/api/x", None),
+        ("/api//task-protection/v1/state", None),
     ],
 )
 def test_paths(path: str, route: routes.Route | None) -> None:
@@ -269,6 +276,78 @@ def test_statistics_of_a_task_name_each_container() -> None:
     assert ask("/v2/stats").body == {f"{ID}-0": None, f"{ID}-1": None}, "null of a container that doesn't run"
     assert ask(f"/v4/{mine}/stats", {"a": 1}).body == {"a": 1}
     assert ask(f"/v4/{mine}/stats").status == 404
+
+
+def test_a_task_is_shown_with_the_tags_it_was_started_with() -> None:
+    tagged = goal(tags={"team": "a"}, group="family:web")
+    shown = shapes.task("v4", tagged, facts(), tags=True)
+    assert (shown["TaskTags"], shown["Group"]) == ({"team": "a"}, "family:web")
+    assert "TaskTags" not in shapes.task("v4", tagged, facts())
+    assert "TaskTags" not in shapes.task("v4", goal(), facts(), tags=True)
+    assert "Group" not in shapes.task("v3", tagged, facts(), tags=True)
+
+
+def test_a_container_is_told_where_its_output_goes() -> None:
+    spec = msgspec.structs.replace(APP, log_driver="awslogs", log_options={"awslogs-group": "g"})
+    shown = shapes.container("v4", goal(), facts(), spec)
+    assert (shown["LogDriver"], shown["LogOptions"]) == ("awslogs", {"awslogs-group": "g"})
+    assert "LogDriver" not in shapes.container("v4", goal(), facts(), APP)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        (None, 200, {"failure": {"Arn": ARN, "Detail": None, "Reason": "TASK_NOT_VALID"}}),
+        (b'{"ProtectionEnabled":true}', 200, {"failure": {"Arn": ARN, "Detail": None, "Reason": "TASK_NOT_VALID"}}),
+        (
+            b'{"ProtectionEnabled":false,"ExpiresInMinutes":60}',
+            200,
+            {"failure": {"Arn": ARN, "Detail": None, "Reason": "TASK_NOT_VALID"}},
+        ),
+        *(
+            (
+                body,
+                400,
+                {
+                    "error": {
+                        "Code": "InvalidParameterException",
+                        "Message": "UpdateTaskProtection: failed to decode request",
+                    }
+                },
+            )
+            for body in (b"", b"no", b"\xff", b"[]", b'{"ProtectionEnabled":"yes"}', b'{"Other":1}')
+        ),
+        *(
+            (
+                body,
+                400,
+                {
+                    "error": {
+                        "Arn": ARN,
+                        "Code": "InvalidParameterException",
+                        "Message": "Invalid request: does not contain 'ProtectionEnabled' field",
+                    }
+                },
+            )
+            for body in (b"{}", b"null", b'{"ExpiresInMinutes":1}')
+        ),
+    ],
+)
+def test_a_standalone_task_cannot_be_protected(body: bytes | None, status: int, told: dict[str, Any]) -> None:
+    route = Protection(endpoint_id(KEY, ID, "app"))
+    assert answers.answer(route, goal(), facts(), KEY, lambda spec: None, body) == answers.Answer(status, told)
+    if status == 200:
+        nobody = answers.answer(Protection("x"), goal(), facts(), KEY, lambda spec: None, body)
+        text = "Failed to find a task for the request"
+        assert nobody == answers.Answer(404, {"error": {"Code": "ResourceNotFoundException", "Message": text}})
+
+
+def test_no_task_has_faults_injected() -> None:
+    mine = endpoint_id(KEY, ID, "app")
+    refused = answers.Answer(400, {"Error": f"enableFaultInjection is not enabled for task: {ARN}"})
+    assert ask(f"/api/{mine}/fault/v1/network-latency/start") == refused
+    unknown = answers.Answer(404, {"Error": "unable to lookup container: x"})
+    assert ask("/api/x/fault/v1/network-latency/start") == unknown
 
 
 def test_there_are_no_credentials() -> None:

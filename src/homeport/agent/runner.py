@@ -285,7 +285,8 @@ class TaskRunner:
                 self._known = acknowledge(self._known, report)
 
     async def _pull(self, name: str) -> Image:
-        reference = self._spec(name).image
+        spec = self._spec(name)
+        reference = f"{spec.image}@{spec.image_digest}" if spec.image_digest and "@" not in spec.image else spec.image
         try:
             return await self._parts.driver.pull(reference, lambda p: self._parts.progress(reference, p))
         finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from homeport.agent.metadata import routes, shapes
+from homeport.agent.metadata import protection, routes, shapes
 from homeport.agent.metadata.environment import endpoint_id
 from homeport.agent.plan import Facts, TaskGoal
 from homeport.agent.report import runtime_id
@@ -27,16 +27,29 @@ class Answer(msgspec.Struct, frozen=True):
     body: Any
 
 
-def answer(route: routes.Route, goal: TaskGoal, facts: Facts, key: bytes, statistics: Statistics) -> Answer:
-    """``goal`` and ``facts`` of the task that asks, ``key`` that of the node's endpoint ids."""
+def answer(
+    route: routes.Route,
+    goal: TaskGoal,
+    facts: Facts,
+    key: bytes,
+    statistics: Statistics,
+    body: bytes | None = None,
+) -> Answer:
+    """``goal`` and ``facts`` of the task that asks, ``key`` that of the node's endpoint ids; ``body`` of a PUT, None
+    with any other method."""
     match route:
+        case routes.Protection(endpoint):
+            known = _by_endpoint(goal, key, endpoint) is not None
+            return Answer(*protection.state(goal.arn if known else None, body))
+        case routes.Fault(endpoint):
+            return _no_fault(goal, endpoint, known=_by_endpoint(goal, key, endpoint) is not None)
         case routes.Credentials(version):
             return _no_credentials(version, route.id)
-        case routes.Task(version, about, endpoint):
+        case routes.Task(version, about, endpoint, tags):
             if endpoint is not None and _by_endpoint(goal, key, endpoint) is None:
                 return _unknown(version, "task", about, f"unable to get task ARN from v3 endpoint ID: {endpoint}")
             if about == "metadata":
-                return Answer(200, shapes.task(version, goal, facts))
+                return Answer(200, shapes.task(version, goal, facts, tags=tags))
             return Answer(200, {runtime_id(goal, c.name): statistics(c) for c in goal.spec.containers})
         case routes.Container(version, about, endpoint):
             spec = _by_endpoint(goal, key, endpoint)
@@ -79,3 +92,10 @@ def _no_credentials(version: str, id: str) -> Answer:
     request = f"Credentials{version.upper()}Request"
     code, text = ("InvalidIdInRequest", "Credentials not found") if id else ("NoIdInRequest", "No ID in the request")
     return Answer(400, {"code": code, "message": f"{request}: {text}", "HTTPErrorCode": 400})
+
+
+def _no_fault(goal: TaskGoal, endpoint: str, *, known: bool) -> Answer:
+    """No task may have faults injected yet: RunTask refuses definitions that ask for it."""
+    if not known:
+        return Answer(404, {"Error": f"unable to lookup container: {endpoint}"})
+    return Answer(400, {"Error": f"enableFaultInjection is not enabled for task: {goal.arn}"})

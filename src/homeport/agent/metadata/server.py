@@ -19,7 +19,7 @@ from homeport.agent.drivers.usage import Usage
 from homeport.agent.metadata import answers, routes, statistics
 from homeport.agent.metadata.bucket import Bucket
 from homeport.agent.metadata.environment import KEY_BYTES, variables
-from homeport.agent.metadata.http import CHUNK, Api, BadRequest, Incoming, Request, answer
+from homeport.agent.metadata.http import CHUNK, READ_SECONDS, Api, BadRequest, Incoming, Request, answer
 from homeport.agent.metadata.statistics import Samples
 from homeport.agent.plan import Facts, TaskGoal
 from homeport.agent.report import runtime_id
@@ -30,6 +30,7 @@ from homeport.core.clock import Clock
 log = logging.getLogger("homeport.agent.metadata")
 
 CONNECTIONS = 16  # of one task at a time; more are closed at once
+MAX_WISH = 4096  # bytes of what a task may tell the agent itself
 LINGER_SECONDS = 2.0  # for the task to take the end of its answer
 TOO_OFTEN = b"You have reached maximum request limit."
 
@@ -127,21 +128,23 @@ class MetadataServer:
             if routes.is_api(request.path):
                 await self._api.forward(request, incoming, writer)
                 return
-            writer.write(self._answer(task, asker, request))
+            writer.write(await self._answer(task, asker, request, incoming))
         except BadRequest as refused:
             writer.write(answer(refused.status, f"{refused}\n".encode(), "text/plain; charset=utf-8"))
         async with asyncio.timeout(LINGER_SECONDS):
             await writer.drain()
 
-    def _answer(self, task: Task, asker: _Asker, request: Request) -> bytes:
+    async def _answer(self, task: Task, asker: _Asker, request: Request, incoming: Incoming) -> bytes:
         if not asker.bucket.take(self._clock.mono()):
             return answer(429, TOO_OFTEN, "text/plain; charset=utf-8")
-        if request.method != "GET":
-            raise BadRequest(405, "method not allowed")
         route = routes.route(request.path, request.query)
         if route is None:
             raise BadRequest(404, "404 page not found")
-        found = answers.answer(route, task.goal, task.facts, self._key, partial(self._statistics, task.goal, asker))
+        if request.method not in routes.methods(route):
+            raise BadRequest(405, "method not allowed")
+        body = await _short_body(incoming) if request.method == "PUT" else None
+        statistics = partial(self._statistics, task.goal, asker)
+        found = answers.answer(route, task.goal, task.facts, self._key, statistics, body)
         return answer(found.status, msgspec.json.encode(found.body))
 
     def _statistics(self, goal: TaskGoal, asker: _Asker, spec: ContainerSpec) -> dict[str, Any] | None:
@@ -151,6 +154,17 @@ class MetadataServer:
             return None
         samples = asker.samples[spec.name] = statistics.sampled(asker.samples.get(spec.name), now)
         return statistics.docker(id, spec.name, now, samples.before)
+
+
+async def _short_body(incoming: Incoming) -> bytes:
+    """Raises BadRequest."""
+    body = b""
+    async with asyncio.timeout(READ_SECONDS):
+        async for part in incoming.body():
+            body += part
+            if len(body) > MAX_WISH:
+                raise BadRequest(413, f"a body of over {MAX_WISH} bytes")
+    return body
 
 
 def saved_key(folder: Path) -> bytes:

@@ -31,8 +31,8 @@ _STATES = {
 Shape = dict[str, Any]
 
 
-def task(version: Version, goal: TaskGoal, facts: Facts) -> Shape:
-    """``/task`` of v3 and v4, ``/metadata`` of v2."""
+def task(version: Version, goal: TaskGoal, facts: Facts, *, tags: bool = False) -> Shape:
+    """``/task`` of v3 and v4, ``/metadata`` of v2. ``tags``: with those that the task was started with."""
     spec = goal.spec
     known = min((_known(facts.containers[c.name]) for c in spec.containers), key=_KNOWN.index, default="NONE")
     shown: Shape = {
@@ -48,10 +48,12 @@ def task(version: Version, goal: TaskGoal, facts: Facts) -> Shape:
         "PullStoppedAt": _time(facts.pull_stopped_at),
         "ExecutionStoppedAt": _time(_execution_stopped(goal, facts)),
         "AvailabilityZone": spec.availability_zone,
+        "TaskTags": spec.tags if tags else None,
     }
     if version == "v4":
         shown["LaunchType"] = spec.launch_type
         shown["VPCID"] = spec.interface.vpc_id if spec.interface else None
+        shown["Group"] = spec.group
     shown = _present(**shown)
     return shown | {"FaultInjectionEnabled": False} if version == "v4" else shown
 
@@ -76,6 +78,8 @@ def container(version: Version, goal: TaskGoal, facts: Facts, spec: ContainerSpe
         "Type": "NORMAL",
         "Networks": [_network(version, interface)] if interface else None,
         "Health": _health(seen) if spec.health_check else None,
+        "LogDriver": spec.log_driver or None,
+        "LogOptions": spec.log_options or None,
         "Volumes": [_volume(mount) for mount in mounts(goal.spec, spec.name)] or None,
     }
     if version == "v4":

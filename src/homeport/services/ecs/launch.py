@@ -33,7 +33,8 @@ class Network(msgspec.Struct, frozen=True):
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked wish for tasks. CPU in units, memory in MiB; ``overrides`` as ``overrides.check`` returns them."""
+    """A checked wish for tasks. CPU in units, memory in MiB; ``overrides`` as ``overrides.check`` returns them,
+    ``image_digests`` as the task has them."""
 
     cluster: Cluster
     definition: TaskDefinition
@@ -48,6 +49,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     reference_id: str | None = None
     overrides: dict[str, Any] = {}
     tags: dict[str, str] = {}
+    image_digests: dict[str, str] = {}
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -111,6 +113,7 @@ def _record(launch: Launch, ids: Ids, now: float) -> Task:
         reference_id=launch.reference_id,
         overrides=launch.overrides,
         tags=launch.tags,
+        image_digests=launch.image_digests,
         ephemeral_storage=overrides.storage(
             launch.overrides, definitions.ephemeral_storage(launch.definition) or FARGATE_STORAGE
         ),

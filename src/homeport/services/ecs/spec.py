@@ -41,11 +41,13 @@ def task_spec(
         revision=definition.revision,
         region=parsed.region if parsed else "",
         availability_zone=task.availability_zone or "",
+        group=task.group,
+        tags=task.tags,
         launch_type=task.launch_type,
         cpu=cpu,
         memory=memory,
         containers=tuple(
-            container_spec(overrides.merged(c, task.overrides), arns.get(c["name"], ""))
+            container_spec(overrides.merged(c, task.overrides), arns.get(c["name"], ""), task.image_digests)
             for c in definitions.containers(definition)
         ),
         interface=interface_spec(task, interface, facts) if interface else None,
@@ -56,14 +58,17 @@ def task_spec(
     )
 
 
-def container_spec(container: Mapping[str, Any], arn: str = "") -> ContainerSpec:
-    """A container definition, overrides merged, as its node shall run it. ``arn``: the task's container's own."""
+def container_spec(container: Mapping[str, Any], arn: str = "", digests: Mapping[str, str] = {}) -> ContainerSpec:
+    """A container definition, overrides merged, as its node shall run it. ``arn``: the task's container's own.
+    ``digests``: see ``Task.image_digests``."""
     ulimits = tuple(Ulimit(u["name"], u["softLimit"], u["hardLimit"]) for u in container.get("ulimits") or ())
     linux = container.get("linuxParameters") or {}
     capabilities = linux.get("capabilities") or {}
+    log = container.get("logConfiguration") or {}
     return ContainerSpec(
         name=container["name"],
         image=container["image"],
+        image_digest="" if container.get("versionConsistency") == "disabled" else digests.get(container["name"], ""),
         arn=arn,
         essential=container.get("essential", True),
         entry_point=_words(container.get("entryPoint")),
@@ -104,6 +109,8 @@ def container_spec(container: Mapping[str, Any], arn: str = "") -> ContainerSpec
         ),
         max_swap=linux.get("maxSwap"),
         swappiness=linux.get("swappiness"),
+        log_driver=log.get("logDriver") or "",
+        log_options=dict(log.get("options") or {}),
     )
 
 

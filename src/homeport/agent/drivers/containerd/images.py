@@ -89,6 +89,15 @@ class ImageStore:
             return None
         return Image(reference, record.target.digest)
 
+    async def _present(self, reference: str) -> Image | None:
+        """As ``get``, and for ``name:tag@digest`` also what ``name:tag`` is here, if it is that: it was fetched by its
+        tag, or loaded and is in no registry."""
+        present = await self.get(reference)
+        tagged, _, digest = reference.partition("@")
+        if present is None and digest and (found := await self.get(tagged)) is not None and found.digest == digest:
+            return Image(reference, digest)
+        return present
+
     async def resolve(self, digest: str) -> m.Resolved:
         """What a manifest or index that is here means on this machine. Raises NotFound, BadManifest."""
         if digest not in self._resolved:
@@ -114,7 +123,7 @@ class ImageStore:
         try:
             parsed = parse(reference)
             fixed = parsed.digest or self._behavior != "always"
-            if fixed and (present := await self.get(reference)) is not None:
+            if fixed and (present := await self._present(reference)) is not None:
                 return present
             name = str(parsed)
             watchers = self._watchers.setdefault(name, [])

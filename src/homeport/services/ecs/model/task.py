@@ -79,6 +79,8 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     ``last_status`` is only ever written by ``lifecycle.step``, ``desired_status`` by the control plane, ``node_status``
     by what the node reports. ``cpu`` (1024 units = one vCPU) and ``memory`` (MiB) are what it takes of its node.
+    ``image_digests`` are what its deployment resolved the tags of images to, by container: these manifests are run
+    (version consistency), but by containers whose definition says ``versionConsistency`` disabled.
     ``instance`` is its container instance's ARN (for Fargate a node that callers never see); ``charged`` while it
     takes room there. ``overrides`` is a TaskOverride of AWS. Times are epoch seconds; ``wake_at`` is when the task loop
     looks at it again.
@@ -109,6 +111,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     reference_id: str | None = None
     overrides: dict[str, Any] = {}
     tags: dict[str, str] = {}
+    image_digests: dict[str, str] = {}
     ephemeral_storage: int = 0  # GiB, 0 outside Fargate
     version: int = 1
     connected_at: float | None = None
