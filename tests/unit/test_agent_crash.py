@@ -12,7 +12,7 @@ from homeport.agent.adopt import REBOOTED
 from homeport.agent.drivers import ContainerPlan, Image
 from homeport.agent.drivers.fake import Behaviour, FakeDriver
 from homeport.agent.transport import CallFailed
-from homeport.agentapi import PayloadTask
+from homeport.agentapi import PayloadTask, RestartPolicy
 
 STORY = payload(
     container("app", after=(("init", "SUCCESS"), ("db", "START")), stop_timeout=3),
@@ -220,6 +220,45 @@ def test_a_reboot_is_told_before_an_essential_container_is_said_to_be_over() -> 
     w.run(story)
     assert len(w.control.reports) > 1
     assert all(report.get("reason") == REBOOTED for report in w.control.reports)
+
+
+@pytest.mark.parametrize("disk_full", [False, True])
+def test_what_was_told_to_stop_is_not_restarted_by_the_next_agent(disk_full: bool) -> None:
+    """The agent is killed right after the stop signal, and the control plane is away when the next one starts. A full
+    disk doesn't keep it from stopping."""
+
+    async def story(w: World) -> None:
+        node = await w.start()
+        await node.accept(payload(container("web", restart_policy=RestartPolicy(period=60))))
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        await asyncio.sleep(70)
+        signalled = asyncio.Event()
+
+        async def write(record: Any) -> None:
+            if disk_full:
+                raise OSError(28, "No space left on device")
+            await asyncio.sleep(0.1)
+            await save(record)
+
+        def fault(call: str, id: str) -> None:
+            if call == "kill":
+                signalled.set()
+
+        w.fault = fault
+        save, w.records.save = w.records.save, write  # type: ignore[method-assign]
+        node.accept(payload(stop=True))
+        await asyncio.wait_for(signalled.wait(), 5)
+        if not disk_full:
+            assert w.agent is not None
+            asyncio.get_running_loop().call_soon(w.agent.cancel)
+            await asyncio.sleep(40)
+            await w.start()
+            await asyncio.sleep(5)
+        w.records.save = save  # type: ignore[method-assign]
+        await w.control.until_stopped()
+        assert "restart" not in [event for event, _ in w.runtime.history]
+
+    World().run(story)
 
 
 def test_what_belongs_to_no_task_is_removed() -> None:

@@ -355,8 +355,8 @@ def _bring_down(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action |
         return Cancel(spec.name)
     if c.state != "running" or not _free(seen, spec.name) or _needed(goal, seen, spec.name):
         return None
-    if c.signalled is None:
-        return Kill(spec.name)
+    if c.signalled is None:  # an agent that starts and doesn't know of the stop would restart it
+        return Kill(spec.name) if seen.saved or STATE in seen.retry or not spec.restart_policy else None
     return Kill(spec.name, SIGKILL) if seen.now >= _kill_at(spec, c, c.signalled) else None
 
 
