@@ -77,6 +77,7 @@ class Volume(Message, frozen=True):
     autoprovision: bool = False
     driver: str = ""
     file_system_id: str = ""
+    encrypted: bool = False  # what goes to and from an EFS file system shall be
 
 
 class ContainerSpec(Message, frozen=True):

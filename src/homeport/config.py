@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     image_pull_behavior: PullBehavior = "once"
     s3_folder: str | None = None  # its folders stand for S3 buckets; None: ``s3`` in ``state``
     s3_endpoint: str | None = None  # URL of an S3-compatible service, in place of the folder
+    efs: dict[str, str] = {}  # EFS file systems by their ids: a folder, or SERVER:/EXPORT of an NFS server
     s3_key: str | None = None  # ACCESS_KEY:SECRET for it, sealed with the master key
     overcommit_cpu: float = 16
     overcommit_memory: float = 2

@@ -13,7 +13,9 @@ import pytest
 from containerd_bed import IMAGE, Bed, snapshots_in_use, with_bed
 
 from homeport.agent.drivers import DriverError, Mount
-from homeport.agent.drivers.containerd import syscalls, volumes
+from homeport.agent.drivers.containerd import ContainerdDriver, syscalls, volumes
+from homeport.agent.drivers.containerd.file_systems import Efs
+from homeport.agent.efs import targets
 from homeport.agentapi import Device, Tmpfs, Volume
 
 pytestmark = pytest.mark.host
@@ -158,7 +160,7 @@ def test_folders_that_stay(tmp_path: Path) -> None:
         def efs(path: str, id: str = "fs-0123abcd") -> tuple[Mount, ...]:
             return (Mount(Volume("e", "efs", path, file_system_id=id), "/e"),)
 
-        with pytest.raises(DriverError, match=r"ResourceInitializationError: .*no NFS server for fs-0123abcd"):
+        with pytest.raises(DriverError, match=r"ResourceInitializationError: .*no folder .*/efs/fs-0123abcd"):
             await bed.driver.create(bed.plan("true", mounts=efs("/")))
         (bed.instance.state / "efs" / "fs-0123abcd" / "web").mkdir(parents=True)
         await bed.run("echo 3 > /e/file; ln -s / /e/out; ln -s /web /e/in", mounts=efs("/web"))
@@ -173,6 +175,26 @@ def test_folders_that_stay(tmp_path: Path) -> None:
         await bed.driver.remove_task(bed.task_id)
         assert (host / "file").exists()
         assert (bed.instance.state / "efs" / "fs-0123abcd" / "web" / "file").exists()
+
+    with_bed(tmp_path, scenario)
+
+
+@pytest.mark.skipif("nfs4" in Path("/proc/filesystems").read_text(), reason="this kernel has an NFS client")
+def test_a_kernel_without_nfs_is_named(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        known = Efs(targets({"fs-0123abcd": "127.0.0.1:/"}))
+        driver = ContainerdDriver(bed.instance, efs=known)
+        await driver.open()
+        try:
+            volume = Volume("e", "efs", "/", file_system_id="fs-0123abcd")
+            reason = r"ResourceInitializationError: .*fs-0123abcd: can't mount 127.0.0.1:/: .* has no NFS client"
+            with pytest.raises(DriverError, match=reason):
+                await driver.create(bed.plan("true", mounts=(Mount(volume, "/e"),)))
+            await driver.remove_task(bed.task_id)
+            assert list(bed.instance.nfs.iterdir()) == []
+            bed.instance.nfs.rmdir()
+        finally:
+            await driver.close()
 
     with_bed(tmp_path, scenario)
 

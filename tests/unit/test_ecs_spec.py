@@ -307,6 +307,10 @@ def test_an_override_replaces_all_environment_files() -> None:
             {"efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED"}},
             Volume("v", "efs", "/", file_system_id="fs-1", encrypted=True),
         ),
+        (
+            {"efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED"}},
+            Volume("v", "efs", "/", file_system_id="fs-1", encrypted=True),
+        ),
     ],
 )
 def test_volumes_reach_the_node(configuration: dict[str, Any], expected: Volume) -> None:

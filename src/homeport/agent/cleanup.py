@@ -9,13 +9,14 @@ from pathlib import Path
 from homeport.agent.drivers import DriverError
 from homeport.agent.drivers.containerd import ContainerdDriver, Instance, instance, leftovers, stop_containerd
 from homeport.agent.drivers.containerd.cgroups import Cgroups
+from homeport.agent.drivers.containerd.nfs import Mounts
 from homeport.agent.network.apply import destroy_all
 
 
 def everything(name: str, state: str, containerd: str | None) -> None:
     """Containers, their snapshots and cgroups, namespaces, links, routes, rules, the own containerd. Images, logs and
     the state stay. May be repeated, and after a kill at any point. ``name``: the instance's 8 hex characters. Raises
-    DriverError where an external containerd doesn't answer, NetworkError."""
+    DriverError where an external containerd doesn't answer, NetworkError, OSError."""
     of = instance(state, containerd)
     unanswered = None
     if of.run.exists() or of.external:
@@ -26,6 +27,7 @@ def everything(name: str, state: str, containerd: str | None) -> None:
             leftovers.clear_all(of)  # where containerd doesn't start any more, its containers end all the same
     destroy_all(name, Path(state, "agent"))
     stop_containerd(of)
+    asyncio.run(Mounts(of.nfs).unmount_all())
     if unanswered:
         raise unanswered
 

@@ -14,8 +14,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     that calls are signed for; a node serves all zones unless ``zone`` restricts it. ``overcommit_*``: how many times
     its cores and memory a Fargate node advertises. ``retry_most``: seconds between attempts to reach a control plane
     that stays away (Amazon's agent: 2 minutes). ``pull_behavior``: ``always`` asks a registry anew what a tag names.
-    ``task_endpoints``: tasks' SDKs are pointed to the control plane. ``efs_root``: the folder whose folders
-    ``<fileSystemId>`` stand for EFS file systems; ``efs`` in ``state`` unless it is given."""
+    ``task_endpoints``: tasks' SDKs are pointed to the control plane. ``efs``: what stands for EFS file systems by
+    their ids, in the words of ``efs.target``."""
 
     state: str
     instance: str
@@ -35,7 +35,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     pull_behavior: Literal["always", "once", "prefer-cached"] = "once"
     task_endpoints: bool = True
     retry_most: float = 120.0
-    efs_root: str | None = None
+    efs: dict[str, str] = {}
 
     @property
     def folder(self) -> Path:

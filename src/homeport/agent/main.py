@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from homeport.agent import environment_files, s3
+from homeport.agent import efs, environment_files, s3
 from homeport.agent.config import AgentSettings, Host
 from homeport.agent.drivers import Driver, DriverError, Progress
 from homeport.agent.environment_files import Source
@@ -122,6 +122,7 @@ def run(settings: AgentSettings) -> int:
 async def _main(settings: AgentSettings) -> None:
     from homeport.agent.drivers.containerd import ContainerdDriver, instance, usage
     from homeport.agent.drivers.containerd.cgroups import Cgroups
+    from homeport.agent.drivers.containerd.file_systems import Efs
     from homeport.agent.http import HttpTransport
     from homeport.agent.metadata.server import saved_key
     from homeport.agent.network.apply import NodeNetwork
@@ -132,10 +133,10 @@ async def _main(settings: AgentSettings) -> None:
     host, clock = this_host(), SystemClock()
     if urlsplit(settings.endpoint).hostname in ("127.0.0.1", "::1", "localhost"):
         settings = msgspec.structs.replace(settings, retry_most=min(settings.retry_most, LOCAL_RETRY_MOST))
-    efs = Path(settings.efs_root) if settings.efs_root else None
+    file_systems = Efs(efs.targets(settings.efs), settings.region)
     runtime = instance(settings.state, settings.containerd)
     driver, cgroups = (
-        ContainerdDriver(runtime, efs_root=efs, pull_behavior=settings.pull_behavior),
+        ContainerdDriver(runtime, efs=file_systems, pull_behavior=settings.pull_behavior),
         Cgroups(runtime.name),
     )
     metadata = MetadataServer(

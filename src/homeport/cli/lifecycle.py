@@ -60,6 +60,12 @@ def up(
     s3_folder: Annotated[
         Path | None, Parameter(help="Folder BUCKET/KEY of environment files (default: s3 in the state folder).")
     ] = None,
+    efs: Annotated[
+        list[str] | None,
+        Parameter(
+            help="What stands for an EFS file system: ID=/FOLDER or ID=SERVER:/EXPORT (NFS).", negative="--no-efs"
+        ),
+    ] = None,
     task_endpoints: Annotated[
         bool | None, Parameter(help="Point the AWS SDKs in tasks to this Homeport (default: yes).")
     ] = None,
@@ -78,6 +84,7 @@ def up(
         "image_pull_behavior": image_pull_behavior,
         "s3_endpoint": s3_endpoint,
         "s3_folder": str(s3_folder.absolute()) if s3_folder else None,
+        "efs": _efs(efs),
         "task_endpoints": task_endpoints,
     }
     with config.alone(state):
@@ -114,6 +121,16 @@ def _settings(state: str | None, flags: dict[str, Any]) -> Settings:
     settings = _with_s3_key(pools.claimed(settings, asked=flags["public_pool"] is not None))
     config.save(settings)
     return settings
+
+
+def _efs(given: list[str] | None) -> dict[str, str] | None:
+    """Targets by file system; None leaves those of before. Raises ConfigError."""
+    from homeport.agent import efs
+
+    try:
+        return None if given is None else efs.configured(given)
+    except efs.BadTarget as error:
+        raise ConfigError(f"--efs takes ID=/FOLDER or ID=SERVER:/EXPORT: {error}.") from error
 
 
 def _with_s3_key(settings: Settings) -> Settings:
@@ -233,7 +250,7 @@ def _clean_up(settings: Settings) -> None:
     try:
         with _spinner("Cleaning up"):
             cleanup.everything(settings.instance, settings.state, settings.containerd)
-    except (DriverError, NetworkError) as error:
+    except (DriverError, NetworkError, OSError) as error:
         raise CommandError(f"Not everything could be removed: {error}") from error
     supervisor.remove_run_folder(settings)
 

@@ -98,6 +98,7 @@ def agent(
                 containerd=settings.containerd,
                 s3_folder=settings.s3_folder,
                 s3_endpoint=_s3_url(settings),
+                efs=settings.efs,
                 pull_behavior=settings.image_pull_behavior,
                 task_endpoints=settings.task_endpoints,
             )

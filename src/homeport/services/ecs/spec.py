@@ -118,7 +118,9 @@ def volume_spec(volume: Mapping[str, Any]) -> Volume:
     """A volume of the definition. Without a configuration it is an empty folder that goes with the task."""
     name: str = volume["name"]
     if efs := volume.get("efsVolumeConfiguration"):
-        return Volume(name, "efs", efs.get("rootDirectory") or "/", file_system_id=efs["fileSystemId"])
+        encrypted = efs.get("transitEncryption") == "ENABLED"
+        root = efs.get("rootDirectory") or "/"
+        return Volume(name, "efs", root, file_system_id=efs["fileSystemId"], encrypted=encrypted)
     if docker := volume.get("dockerVolumeConfiguration"):
         kind: Literal["shared", "task"] = "shared" if docker.get("scope") == "shared" else "task"
         return Volume(name, kind, autoprovision=bool(docker.get("autoprovision")), driver=docker.get("driver") or "")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from homeport.agent.drivers import ContainerPlan, DriverError, Image, Observed, Progress
@@ -31,9 +30,11 @@ from homeport.agent.drivers.containerd import (
 from homeport.agent.drivers.containerd.cgroups import Cgroups
 from homeport.agent.drivers.containerd.client import AlreadyExists, CallError, Client, NotFound, Unavailable
 from homeport.agent.drivers.containerd.events import Events
+from homeport.agent.drivers.containerd.file_systems import Efs, FileSystems
 from homeport.agent.drivers.containerd.images import ImageStore, PullBehavior
 from homeport.agent.drivers.containerd.instance import Instance
 from homeport.agent.drivers.containerd.manifests import BadManifest, Resolved
+from homeport.agent.drivers.containerd.nfs import Mounts
 from homeport.agent.drivers.containerd.pause import Pauses
 from homeport.agent.drivers.containerd.records import record
 from homeport.agent.drivers.containerd.unpack import HELD, SNAPSHOTTER, prepare
@@ -51,15 +52,15 @@ _SIGKILL = 9
 
 
 class ContainerdDriver:
-    """A ``Driver``. ``insecure``: registries to be spoken to over HTTP besides this machine's own. ``efs_root``: see
-    ``Volumes``; ``STATE/efs`` unless it is given."""
+    """A ``Driver``. ``insecure``: registries to be spoken to over HTTP besides this machine's own. ``efs``: what
+    stands for EFS file systems; others are folders in ``STATE/efs``."""
 
     def __init__(
         self,
         instance: Instance,
         insecure: frozenset[str] = frozenset(),
         clock: Clock | None = None,
-        efs_root: Path | None = None,
+        efs: Efs | None = None,
         pull_behavior: PullBehavior = "once",
     ) -> None:
         self._pull_behavior = pull_behavior
@@ -68,7 +69,9 @@ class ContainerdDriver:
         self._cgroups = Cgroups(instance.name)
         self._marks = observed.Marks(instance)
         self._kills = oom.Kills(instance, self._cgroups)
-        self._volumes = volumes.Volumes(instance.state / "agent", efs_root or instance.state / "efs")
+        self._nfs = Mounts(instance.nfs)
+        file_systems = FileSystems(efs or Efs(), instance.state / "efs", self._nfs)
+        self._volumes = volumes.Volumes(instance.state / "agent", file_systems)
         self._labels: dict[str, dict[str, str]] = {}  # of the containers that this process has met
         self._accounts: dict[str, users.Accounts] = {}  # by chain id
         self._alive: set[str] = set()  # seen running, not yet seen ended
@@ -91,6 +94,7 @@ class ContainerdDriver:
         self._trimming = asyncio.create_task(self._trim())
 
     async def close(self) -> None:
+        await self._nfs.close()
         if self._trimming is not None:
             self._trimming.cancel()
             await asyncio.gather(self._trimming, return_exceptions=True)
@@ -279,6 +283,8 @@ class ContainerdDriver:
                 labels = await self._labels_of(id)
                 number = signal if signal is not None else signals.number(labels.get(observed.STOP_SIGNAL, "SIGTERM"))
                 await self._client.call(c.KILL_TASK, pb.KillRequest(container_id=id, signal=number))
+                if number == _SIGKILL:
+                    self._nfs.killed(labels[observed.TASK], id, lambda: id not in self._alive)
 
         await self._steady("CannotStopContainerError", work)
 

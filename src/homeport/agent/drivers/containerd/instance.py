@@ -34,6 +34,11 @@ class Instance:
         return RUN / self.name
 
     @property
+    def nfs(self) -> Path:
+        """Where file systems of other machines are mounted: beside ``run``, which is removed with all that is in it."""
+        return RUN / f"{self.name}-nfs"
+
+    @property
     def socket(self) -> Path:
         return self.external or self.run / "containerd.sock"
 

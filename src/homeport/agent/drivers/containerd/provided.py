@@ -22,7 +22,7 @@ async def provide(
     """Makes the container's volumes, with what its image puts into them. May be repeated. Raises DriverError,
     CallError."""
     try:
-        binds = tuple(volumes.bind(plan.task_id, mount) for mount in plan.mounts)
+        binds = tuple([await volumes.bind(plan.task_id, mount) for mount in plan.mounts])
         empty = [mount for mount in plan.mounts if volumes.wants_filling(plan.task_id, mount)]
         if empty:
             async with volumes.filling(plan.task_id):

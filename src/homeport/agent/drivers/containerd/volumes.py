@@ -1,7 +1,7 @@
 """Volumes: folders of this machine that containers see at paths of their own.
 
 A task's volumes are in ``STATE/agent/volumes/<task>``, one folder each, and go with the task. Shared ones are in
-``STATE/agent/shared`` and stay. An EFS file system is a folder ``<fileSystemId>`` below ``efs_root``.
+``STATE/agent/shared`` and stay. Those of EFS are ``file_systems``'.
 
 Containers write into volumes while others are being made, so nothing here follows a link that is inside of one.
 """
@@ -17,10 +17,10 @@ from pathlib import Path
 
 from homeport.agent.drivers import DriverError, Mount
 from homeport.agent.drivers.containerd import syscalls
+from homeport.agent.drivers.containerd.file_systems import FileSystems
 from homeport.agent.drivers.containerd.mounts import Bind
 from homeport.agentapi import Volume
 
-_FILE_SYSTEM = re.compile(r"fs-[0-9a-f]{8,40}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _COPY_SECONDS = 600.0  # gigabytes of an image's data on a slow disk
 _REMOVE_SECONDS = 600.0
@@ -29,13 +29,17 @@ _REMOVE_SECONDS = 600.0
 class Volumes:
     """The volumes of one agent. ``folder``: the agent's own, absolute."""
 
-    def __init__(self, folder: Path, efs_root: Path) -> None:
-        self._tasks, self._shared, self._efs = folder / "volumes", folder / "shared", efs_root
+    def __init__(self, folder: Path, file_systems: FileSystems) -> None:
+        self._tasks, self._shared, self._file_systems = folder / "volumes", folder / "shared", file_systems
         self._filling: dict[str, asyncio.Lock] = {}
 
-    def bind(self, task_id: str, mount: Mount) -> Bind:
+    async def bind(self, task_id: str, mount: Mount) -> Bind:
         """Makes the volume where that is to be done, and says where it is. Raises DriverError, OSError."""
-        return Bind(str(self._source(task_id, mount.volume)), mount.container_path, mount.read_only)
+        if mount.volume.kind == "efs":
+            source = await self._file_systems.folder(task_id, mount.volume)
+        else:
+            source = self._source(task_id, mount.volume)
+        return Bind(str(source), mount.container_path, mount.read_only)
 
     def _source(self, task_id: str, volume: Volume) -> Path:
         if volume.kind == "host":
@@ -45,8 +49,6 @@ class Volumes:
             if not path.exists():  # it may be a file
                 path.mkdir(parents=True)  # as Docker
             return path
-        if volume.kind == "efs":
-            return self._efs_folder(volume)
         if not _NAME.fullmatch(volume.name):
             raise DriverError("CannotCreateVolumeError", f"'{volume.name}' is not a volume's name")
         if volume.driver not in ("", "local"):
@@ -61,31 +63,6 @@ class Volumes:
                 )
         path.mkdir(parents=True, exist_ok=True)
         return path
-
-    def _efs_folder(self, volume: Volume) -> Path:
-        """The folder that is an EFS volume's root directory. It is looked up inside the file system: a link that a
-        task left there leads nowhere else."""
-        name, directory = volume.file_system_id, volume.path or "/"
-        failed = "failed to invoke EFS utils commands to set up EFS volumes"
-        if not _FILE_SYSTEM.fullmatch(name):
-            raise DriverError("ResourceInitializationError", f"{failed}: '{name}' is not a file system's id")
-        top = self._efs / name
-        try:
-            root = os.open(top, os.O_PATH | os.O_DIRECTORY)
-        except OSError:
-            reason = f"no NFS server for {name}, and no folder {top} that stands for it on this node"
-            raise DriverError("ResourceInitializationError", f"{failed}: {reason}") from None
-        try:
-            found = syscalls.open_in_root(root, directory, os.O_PATH | os.O_DIRECTORY)
-        except OSError as e:
-            reason = f"{name} has no root directory {directory}: {e.strerror}"
-            raise DriverError("ResourceInitializationError", f"{failed}: {reason}") from None
-        finally:
-            os.close(root)
-        try:
-            return Path(os.readlink(f"/proc/self/fd/{found}"))
-        finally:
-            os.close(found)
 
     def filling(self, task_id: str) -> asyncio.Lock:
         """Held while the task's volumes are filled: its containers, made side by side, may share one."""
@@ -127,6 +104,7 @@ class Volumes:
     async def remove_task(self, task_id: str) -> None:
         """Removes the task's volumes. Raises OSError."""
         self._filling.pop(task_id, None)
+        await self._file_systems.release(task_id)
         await remove(self._tasks / task_id)
 
 
