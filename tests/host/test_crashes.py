@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import urllib.request
 from collections.abc import Callable
@@ -116,6 +117,29 @@ def _task_pid(arn: str) -> int:
         except OSError:
             continue
     raise AssertionError(f"no process runs in a cgroup of {name}")
+
+
+@pytest.mark.feature("A node that lost its state: its tasks are told to have ended, and it takes new ones")
+def test_tasks_end_with_their_agents_state(own_homeport: Callable[..., Any]) -> None:
+    homeport = own_homeport()
+    tasks = Tasks(homeport)
+    arn = tasks.run(WEB)
+    tasks.wait(arn, "RUNNING")
+    (supervisor,) = processes(homeport, "supervise")
+    os.kill(supervisor, signal.SIGSTOP)  # nobody brings the agent back yet
+    try:
+        kill(homeport, "agent")
+        shutil.rmtree(homeport.state / "agent")
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    task = tasks.wait(arn, "STOPPED")
+    assert (task["stopCode"], task["containers"][0]["lastStatus"]) == ("InfrastructureHealth", "STOPPED")
+    assert task["stoppedReason"] == "The node that hosted the task has lost its state."
+    with pytest.raises(AssertionError, match="no process"):
+        _task_pid(arn)
+    again = tasks.run(WEB)
+    _, public = tasks.address(tasks.wait(again, "RUNNING"))
+    assert until(lambda: _try(page, public), bool) == "page\n"
 
 
 def test_restart_keeps_tasks_running(own_homeport: Callable[..., Any]) -> None:
