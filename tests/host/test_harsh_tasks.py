@@ -11,7 +11,6 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from containerd_registry import Content, layer_of
@@ -107,17 +106,14 @@ def at_rest_but(homeport: Homeport, arn: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("members", "reason"),
+    ("user", "reason"),
     [
-        (
-            {"user": "nosuch"},
-            "CannotStartContainerError: unable to find user nosuch: no matching entries in passwd file",
-        ),
-        ({"user": "0:nosuch"}, "CannotStartContainerError: unable to find group nosuch: no matching entries"),
+        ("nosuch", "unable to find user nosuch: no matching entries in passwd file"),
+        ("0:nosuch", "unable to find group nosuch: no matching entries in group file"),
     ],
 )
-def test_a_user_that_the_image_lacks_is_named(tasks: Tasks, members: dict[str, Any], reason: str) -> None:
-    task = tasks.wait(tasks.run("true", **members), "STOPPED")
+def test_a_user_that_the_image_lacks_is_named(tasks: Tasks, user: str, reason: str) -> None:
+    task = tasks.wait(tasks.run("true", user=user), "STOPPED")
     assert task["stopCode"] == "TaskFailedToStart"
     assert container(task, "app")["reason"] == f"CannotStartContainerError: {reason}"
     assert "exitCode" not in container(task, "app")
