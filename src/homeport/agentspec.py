@@ -66,10 +66,17 @@ class Device(Message, frozen=True):
     permissions: tuple[str, ...] = ()  # read, write, mknod; none means all
 
 
+class ExtraHost(Message, frozen=True):
+    """A line of /etc/hosts."""
+
+    hostname: str
+    ip_address: str
+
+
 class Volume(Message, frozen=True):
     """A volume of the task. ``kind``: ``task`` (an empty folder that goes with the task), ``host`` (``path`` on the
     machine), ``shared`` (a named folder that stays; ``autoprovision`` makes it), ``efs`` (``path`` is the file
-    system's root directory)."""
+    system's root directory). ``driver_opts``: those of the driver, for ``task`` and ``shared``."""
 
     name: str
     kind: Literal["task", "host", "shared", "efs"] = "task"
@@ -78,6 +85,7 @@ class Volume(Message, frozen=True):
     driver: str = ""
     file_system_id: str = ""
     encrypted: bool = False  # what goes to and from an EFS file system shall be
+    driver_opts: dict[str, str] = {}
 
 
 class ContainerSpec(Message, frozen=True):
@@ -123,8 +131,14 @@ class ContainerSpec(Message, frozen=True):
     swappiness: int | None = None  # 0 to 100
     log_driver: str = ""  # as its definition has it, with its options
     log_options: dict[str, str] = {}
-    interactive: bool = False
+    interactive: bool = False  # standard input never ends
     pseudo_terminal: bool = False
+    security_options: tuple[str, ...] = ()
+    disable_networking: bool = False  # no interface but loopback
+    hostname: str = ""  # "" for the task's
+    extra_hosts: tuple[ExtraHost, ...] = ()
+    dns_servers: tuple[str, ...] = ()  # instead of the machine's
+    dns_search_domains: tuple[str, ...] = ()  # instead of the machine's
 
 
 class InterfaceSpec(Message, frozen=True):
@@ -161,5 +175,5 @@ class TaskSpec(Message, frozen=True):
     interface: InterfaceSpec | None = None
     volumes: tuple[Volume, ...] = ()
     pid_mode: str = ""  # "task": one process namespace for all containers
-    ipc_mode: str = ""  # "none": no shared memory with anyone
+    ipc_mode: str = ""  # "task": one namespace of System V IPC, queues and /dev/shm for all; "none": no /dev/shm
     ephemeral_storage: int = 0  # GiB, 0 for no limit of its own

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from homeport.agent.drivers import Mount
+from homeport.agent.drivers import Image, Mount
 from homeport.agent.mounting import mounts
-from homeport.agentapi import ContainerSpec, MountPoint, TaskSpec, Volume, VolumeFrom
+from homeport.agentapi import ContainerSpec, MountPoint, TaskSpec, Tmpfs, Volume, VolumeFrom
 
 ONE, TWO = Volume("one"), Volume("two", "host", "/srv")
+
+
+def by_path(found: tuple[Mount, ...]) -> dict[str, Mount]:
+    return {mount.container_path: mount for mount in found}
 
 
 def container(name: str, *points: MountPoint, of: tuple[VolumeFrom, ...] = ()) -> ContainerSpec:
@@ -38,7 +42,7 @@ def test_own_ones_win_and_others_come_through_containers_between() -> None:
         container("b", of=(VolumeFrom("a", True),)),
         container("c", MountPoint("two", "/x/"), of=(VolumeFrom("b"),)),
     )
-    assert set(mounts(spec, "c")) == {Mount(TWO, "/x/"), Mount(ONE, "/y", True, fill=False)}
+    assert by_path(mounts(spec, "c")) == {"/x/": Mount(TWO, "/x/"), "/y": Mount(ONE, "/y", True, fill=False)}
 
 
 def test_circles_and_unknown_containers_end() -> None:
@@ -46,4 +50,25 @@ def test_circles_and_unknown_containers_end() -> None:
         container("a", MountPoint("one", "/x"), of=(VolumeFrom("b"), VolumeFrom("gone"))),
         container("b", MountPoint("two", "/y"), of=(VolumeFrom("a"),)),
     )
-    assert set(mounts(spec, "a")) == {Mount(ONE, "/x"), Mount(TWO, "/y", fill=False)}
+    assert by_path(mounts(spec, "a")) == {"/x": Mount(ONE, "/x"), "/y": Mount(TWO, "/y", fill=False)}
+
+
+def test_an_image_gets_its_volumes_where_nothing_else_is() -> None:
+    image = Image("x", "sha256:1", ("/x/", "y", "/z", "/t", "/", "/.w"))
+    spec = task(
+        ContainerSpec(
+            name="a", image="x", mount_points=(MountPoint("one", "/x"),), tmpfs=(Tmpfs("/t/", 1),), volumes_from=()
+        ),
+        container("b", MountPoint("two", "/y"), of=(VolumeFrom("a", True),)),
+    )
+    own = by_path(mounts(spec, "a", {"a": image}))
+    assert own.keys() == {"/x", "/y", "/z", "/.w"}
+    names = {mount.volume.name for mount in own.values()}
+    assert len(names) == 4
+    assert all(name == "one" or name.startswith("image.") for name in names)
+    theirs = by_path(mounts(spec, "b", {"a": image, "b": Image("x", "sha256:1", ("/z", "/q"))}))
+    assert theirs["/z"] == Mount(own["/z"].volume, "/z", True, fill=False)
+    assert theirs["/y"] == Mount(TWO, "/y")
+    assert theirs["/q"].fill
+    assert theirs["/q"].volume not in [mount.volume for mount in own.values()]
+    assert mounts(spec, "a", {"a": image}) == mounts(spec, "a", {"a": image, "b": image})

@@ -40,6 +40,7 @@ from homeport.agent.actions import (
 )
 from homeport.agent.drivers import Image, Observed
 from homeport.agent.health import Health
+from homeport.agent.mounting import lenders
 from homeport.agentapi import ContainerSpec, Dependency, TaskReport, TaskSpec
 
 SIGKILL = 9
@@ -190,7 +191,7 @@ def defect(spec: TaskSpec, arn: str) -> str | None:
     trusted it would wait for ever for a container that waits for itself."""
     if not spec.containers:
         return "UnrecognizedTaskError: Error loading task - the task has no containers"
-    needs = {c.name: {d.container_name for d in c.depends_on} for c in spec.containers}
+    needs = {c.name: {*(d.container_name for d in c.depends_on), *lenders(c)} for c in spec.containers}
     if len(needs) < len(spec.containers):
         return "UnrecognizedTaskError: Error loading task - two containers have the same name"
     try:
@@ -312,7 +313,8 @@ def _bring_up(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action | N
         return Pull(spec.name)
     if not seen.saved or (goal.spec.interface and seen.facts.network != "attached"):
         return None
-    return Create(spec.name)
+    made = all(seen.facts.containers[lender].state != "none" for lender in lenders(spec))
+    return Create(spec.name) if made else None
 
 
 def _dependency(goal: TaskGoal, seen: TaskSeen, need: Dependency) -> Literal["met", "waiting", "broken"]:

@@ -386,7 +386,7 @@ def container_plan(goal: TaskGoal, facts: Facts, name: str, given: Mapping[str, 
         hostname=interface.private_dns_name if interface else runtime_id(goal, name)[:12],
         address=interface.private_address if interface else None,
         labels=labels(goal, spec),
-        mounts=mounts(goal.spec, name),
+        mounts=mounts(goal.spec, name, {n: c.image for n, c in facts.containers.items() if c.image is not None}),
         pid_mode=goal.spec.pid_mode,
         ipc_mode=goal.spec.ipc_mode,
     )

@@ -24,10 +24,11 @@ class DriverError(Exception):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """A resolved image. ``digest`` of its manifest, ``sha256:…``."""
+    """A resolved image. ``digest`` of its manifest, ``sha256:…``; ``volumes``: paths at which it wants a volume."""
 
     reference: str
     digest: str
+    volumes: tuple[str, ...] = ()
 
 
 class Mount(msgspec.Struct, frozen=True):
@@ -55,7 +56,7 @@ class ContainerPlan(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     mounts: tuple[Mount, ...] = ()  # one per path
     pid_mode: str = ""  # "task": processes of all of the task's containers see each other
-    ipc_mode: str = ""  # "none": no /dev/shm
+    ipc_mode: str = ""  # "task": all of the task's containers share what they send each other; "none": no /dev/shm
 
 
 class Observed(msgspec.Struct, frozen=True):

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from homeport.agent.drivers import ContainerPlan, DriverError, Image, Observed, Progress
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
@@ -144,7 +146,7 @@ class ContainerdDriver:
             image = await self.images.pull(reference, progress)
             resolved = await self.images.resolve(image.digest)
             await self._accounts_of(resolved.chain_id)
-            return image
+            return msgspec.structs.replace(image, volumes=tuple(resolved.config.volumes or ()))
 
         return await self._steady("CannotPullContainerError", work)
 

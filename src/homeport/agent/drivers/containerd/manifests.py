@@ -72,6 +72,7 @@ class RunConfig(msgspec.Struct, frozen=True, rename="pascal"):
     cmd: tuple[str, ...] | None = None
     working_dir: str | None = None
     stop_signal: str | None = None
+    volumes: dict[str, Any] | None = None  # by path
 
 
 class RootFs(msgspec.Struct, frozen=True):

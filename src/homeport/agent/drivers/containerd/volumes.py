@@ -21,7 +21,7 @@ from homeport.agent.drivers.containerd.file_systems import FileSystems
 from homeport.agent.drivers.containerd.mounts import Bind
 from homeport.agentapi import Volume
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_NAME = re.compile(r"(image\.)?[A-Za-z0-9_-]{1,255}")  # with a dot: of a volume that an image asks for
 _COPY_SECONDS = 600.0  # gigabytes of an image's data on a slow disk
 _REMOVE_SECONDS = 600.0
 
