@@ -21,7 +21,7 @@ from homeport.agentapi import ContainerSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "homeport-test:latest"
-PLAN = ("task_id", "task_cpu", "task_memory", "hostname", "address", "mounts", "pid_mode", "ipc_mode")  # of a plan
+PLAN = ("task_id", "task_cpu", "task_memory", "netns", "address", "mounts", "pid_mode", "ipc_mode")  # of a plan
 PATIENCE = 30.0  # seconds for anything that is awaited
 
 
@@ -47,13 +47,23 @@ class Bed:
 
     async def reopen(self) -> None:
         """Another driver in place of this one, as of an agent that starts again."""
+        await self.unwatch()
         await self.driver.close()
         self.driver = await _connect(self.instance)
+        self.watch()
 
-    async def watch(self) -> None:
-        async for id in self.driver.events():
-            self.seen.append(id)
-            self.changed.set()
+    def watch(self) -> None:
+        async def work() -> None:
+            async for id in self.driver.events():
+                self.seen.append(id)
+                self.changed.set()
+
+        self._watcher = asyncio.create_task(work())
+
+    async def unwatch(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
 
     async def until(self, check: Callable[[], Awaitable[Any]]) -> Any:
         """What ``check`` returns once it is true, looked at after every event."""
@@ -118,18 +128,17 @@ def with_bed(tmp_path: Path, scenario: Callable[[Bed], Awaitable[None]], externa
 
     async def work() -> None:
         driver = await _connect(of)
-        watcher = None
+        bed = None
         try:
             with archive("test", tmp_path).open("rb") as file:
                 (image,) = await driver.images.load(file)
             bed = Bed(of, driver, image)
-            watcher = asyncio.create_task(bed.watch())
+            bed.watch()
             await scenario(bed)
-            driver = bed.driver
         finally:
-            if watcher is not None:
-                watcher.cancel()
-                await asyncio.gather(watcher, return_exceptions=True)
+            if bed is not None:
+                await bed.unwatch()
+                driver = bed.driver
             await clean(of, driver)
 
     try:

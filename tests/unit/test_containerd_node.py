@@ -13,6 +13,7 @@ from homeport.agent.drivers.containerd.cgroups import Write
 from homeport.agent.drivers.containerd.instance import config_text, instance
 from homeport.agent.drivers.containerd.machine import capability_names
 from homeport.agent.drivers.containerd.users import Accounts, BadUser, User, resolve
+from homeport.agentapi import ContainerSpec
 
 ACCOUNTS = Accounts(
     "root:x:0:0:root:/root:/bin/sh\n# comment:x:5:5::/:\nweb:x:1000:1001::/:\nbroken\n7seven:x:70:70::/:\n",
@@ -144,11 +145,24 @@ def test_resolv_conf(host: str, upstream: str, expected: str) -> None:
     assert files.resolv_conf(host, upstream) == expected
 
 
+@pytest.mark.parametrize(
+    ("servers", "domains", "expected"),
+    [
+        (("1.1.1.1", "fd00::1"), (), "nameserver 1.1.1.1\nnameserver fd00::1\nsearch a\noptions x\n"),
+        ((), ("b", "c"), "nameserver 10.0.0.2\noptions x\nsearch b c\n"),
+        ((), (".",), "nameserver 10.0.0.2\noptions x\n"),
+    ],
+)
+def test_servers_and_domains_of_a_definition(servers: tuple[str, ...], domains: tuple[str, ...], expected: str) -> None:
+    host = "nameserver 10.0.0.2\nsearch a\noptions x\n"
+    assert files.resolv_conf(host, "", servers, domains) == expected
+
+
 def test_files_stay_as_they_are_for_the_next_container(tmp_path: Path) -> None:
-    first = files.write(tmp_path / "f", "ip-10-0-0-4", "10.0.0.4")
+    first = files.write(tmp_path, "ip-10-0-0-4", "10.0.0.4", ContainerSpec(name="a", image="x"))
     assert Path(first.hosts).read_text().endswith("10.0.0.4 ip-10-0-0-4\n")
     Path(first.hosts).write_text("changed by a container")
-    assert files.write(tmp_path / "f", "other", None) == first
+    assert files.write(tmp_path, "other", None, ContainerSpec(name="b", image="x")) == first
     assert Path(first.hosts).read_text() == "changed by a container"
 
 

@@ -11,7 +11,10 @@ from homeport.services.ecs.registration.register import prepared
 from homeport.services.ecs.registration.support import unsupported
 
 ROLE = "arn:aws:iam::123456789012:role/r"
-LOGS = {"logDriver": "awslogs", "options": {"awslogs-region": "r", "awslogs-group": "g"}}
+LOGS = {
+    "logDriver": "awslogs",
+    "options": {"awslogs-region": "r", "awslogs-group": "g", "awslogs-stream-prefix": "p"},
+}
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/a:1"
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"
 MOUNT = {"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]}
@@ -60,6 +63,8 @@ API = "com.amazonaws.ecs.capability.docker-remote-api.1."
     [
         ({}, {}, set()),
         (FARGATE, {}, {f"{API}18", "ecs.capability.task-eni"}),
+        ({"cpu": "10240"}, {}, {"ecs.capability.task-cpu-mem-limit"}),
+        ({"cpu": "10241"}, {}, {"ecs.capability.task-cpu-mem-limit", "ecs.capability.increased-task-cpu-limit"}),
         (
             {**FARGATE, "executionRoleArn": ROLE},
             {"logConfiguration": LOGS, "image": ECR},
@@ -264,12 +269,15 @@ WITH_ROLE = {"executionRoleArn": ROLE}
         (
             {"volumes": [{"name": "v", "dockerVolumeConfiguration": {"driverOpts": {"type": "nfs"}}}]},
             {},
-            "'driverOpts' of volumes (volume 'v')",
+            "these 'driverOpts' of volumes (volume 'v')",
         ),
+        ({"volumes": [{"name": "v", "dockerVolumeConfiguration": {"driverOpts": {"type": "tmpfs"}}}]}, {}, None),
+        ({"volumes": [{"name": "v", "dockerVolumeConfiguration": {"driverOpts": {"o": "rbind,ro"}}}]}, {}, None),
         ({"pidMode": "task"}, {}, None),
         ({"pidMode": "host"}, {}, "'pidMode' host"),
         ({"ipcMode": "none"}, {}, None),
-        ({"ipcMode": "task"}, {}, "'ipcMode' task"),
+        ({"ipcMode": "task"}, {}, None),
+        ({"ipcMode": "host"}, {}, "'ipcMode' host"),
         ({**FARGATE, "ephemeralStorage": {"sizeInGiB": 30}}, {}, None),
         ({**AWSVPC, "proxyConfiguration": {"containerName": "c"}}, {}, "'proxyConfiguration'"),
         ({"enableFaultInjection": True}, {}, "fault injection"),
@@ -283,10 +291,10 @@ WITH_ROLE = {"executionRoleArn": ROLE}
         ({}, {"restartPolicy": {"enabled": True}}, None),
         ({}, {"linuxParameters": {"initProcessEnabled": True, "sharedMemorySize": 64}}, None),
         ({}, {"logConfiguration": {"logDriver": "syslog"}}, "this log driver (container 'c')"),
-        ({}, {"dnsServers": ["1.1.1.1"]}, "'dnsServers' (container 'c')"),
-        ({}, {"extraHosts": [{"hostname": "h", "ipAddress": "::1"}]}, "'extraHosts' (container 'c')"),
-        ({}, {"interactive": True}, "'interactive' (container 'c')"),
-        ({}, {"pseudoTerminal": True}, "'pseudoTerminal' (container 'c')"),
+        ({}, {"dnsServers": ["1.1.1.1"], "extraHosts": [{"hostname": "h", "ipAddress": "::1"}]}, None),
+        ({}, {"interactive": True, "pseudoTerminal": True, "privileged": True}, None),
+        ({}, {"dockerSecurityOptions": ["no-new-privileges"]}, None),
+        ({}, {"dockerSecurityOptions": ["label:x"]}, "these 'dockerSecurityOptions' (container 'c')"),
         ({}, {"resourceRequirements": [{"type": "GPU", "value": "1"}]}, "'resourceRequirements' (container 'c')"),
     ],
 )

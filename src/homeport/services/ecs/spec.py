@@ -19,6 +19,7 @@ from homeport.agentapi import (
     Volume,
     VolumeFrom,
 )
+from homeport.agentspec import ExtraHost
 from homeport.core import arn
 from homeport.services.ec2.model import NetworkInterface
 from homeport.services.ecs import definitions, overrides
@@ -111,6 +112,15 @@ def container_spec(container: Mapping[str, Any], arn: str = "", digests: Mapping
         swappiness=linux.get("swappiness"),
         log_driver=log.get("logDriver") or "",
         log_options=dict(log.get("options") or {}),
+        privileged=bool(container.get("privileged")),
+        interactive=bool(container.get("interactive")),
+        pseudo_terminal=bool(container.get("pseudoTerminal")),
+        security_options=tuple(container.get("dockerSecurityOptions") or ()),
+        disable_networking=bool(container.get("disableNetworking")),
+        hostname=container.get("hostname") or "",
+        extra_hosts=tuple(ExtraHost(h["hostname"], h["ipAddress"]) for h in container.get("extraHosts") or ()),
+        dns_servers=tuple(container.get("dnsServers") or ()),
+        dns_search_domains=tuple(container.get("dnsSearchDomains") or ()),
     )
 
 
@@ -123,7 +133,13 @@ def volume_spec(volume: Mapping[str, Any]) -> Volume:
         return Volume(name, "efs", root, file_system_id=efs["fileSystemId"], encrypted=encrypted)
     if docker := volume.get("dockerVolumeConfiguration"):
         kind: Literal["shared", "task"] = "shared" if docker.get("scope") == "shared" else "task"
-        return Volume(name, kind, autoprovision=bool(docker.get("autoprovision")), driver=docker.get("driver") or "")
+        return Volume(
+            name,
+            kind,
+            autoprovision=bool(docker.get("autoprovision")),
+            driver=docker.get("driver") or "",
+            driver_opts=dict(docker.get("driverOpts") or {}),
+        )
     if path := (volume.get("host") or {}).get("sourcePath"):
         return Volume(name, "host", path)
     return Volume(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from homeport.agentapi import Device
 
 _LETTERS = {"read": "r", "write": "w", "mknod": "m"}
+_OTHERS = ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/console", "/dev/ptmx")  # noqa: S108 each has its own
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,19 @@ class HostDevice:
     def rule(self) -> dict[str, Any]:
         """As OCI's ``linux.resources.devices`` has it."""
         return {"allow": True, "type": self.kind, "major": self.major, "minor": self.minor, "access": self.access}
+
+
+def every() -> tuple[HostDevice, ...]:
+    """All devices of the machine but terminals, for a privileged container."""
+    found = []
+    for folder, folders, files in os.walk("/dev"):
+        folders[:] = [name for name in folders if os.path.join(folder, name) not in _OTHERS]
+        for name in files:
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):  # one that has gone, or no device
+                if path not in _OTHERS and not os.path.islink(path):
+                    found.append(find(Device(path)))
+    return tuple(found)
 
 
 def find(device: Device) -> HostDevice:

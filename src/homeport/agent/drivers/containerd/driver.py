@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -20,12 +20,14 @@ from homeport.agent.drivers.containerd import (
     leftovers,
     logs,
     machine,
+    mounted,
     observed,
     oom,
     provided,
     rootfs,
     signals,
     spec,
+    streams,
     users,
     volumes,
 )
@@ -39,6 +41,7 @@ from homeport.agent.drivers.containerd.manifests import BadManifest, Resolved
 from homeport.agent.drivers.containerd.nfs import Mounts
 from homeport.agent.drivers.containerd.pause import Pauses
 from homeport.agent.drivers.containerd.records import record
+from homeport.agent.drivers.containerd.shared import both
 from homeport.agent.drivers.containerd.unpack import HELD, SNAPSHOTTER, prepare
 from homeport.core.clock import Clock
 from homeport.system import SystemClock
@@ -179,7 +182,7 @@ class ContainerdDriver:
         try:
             # Neither needs the other; the snapshot's label keeps it until the container names it.
             made = self._client.call(c.CREATE_CONTAINER, pb.ContainerMessage(container=container))
-            mounts = await _both(prepare(self._client, plan.id, resolved.chain_id, labels=HELD), made)
+            mounts = await both(prepare(self._client, plan.id, resolved.chain_id, labels=HELD), made)
         except AlreadyExists:
             if await self._observe(plan.id) is not None:
                 return
@@ -187,14 +190,14 @@ class ContainerdDriver:
             await self._create(plan)
             return
         self._labels[plan.id] = dict(container.labels)
-        await self._create_task(plan.id, plan.task_id, plan.spec.name, mounts)
+        await self._create_task(plan.id, self._labels[plan.id], mounts)
 
     def _container(
         self, plan: ContainerPlan, resolved: Resolved, user: users.User, given: spec.Provided
     ) -> pb.Container:
         """The container's record, its files and folders made. Raises BadContainer, OSError."""
-        hostname = plan.hostname or plan.task_id[:12]
-        generated = files.write(self._instance.task(plan.task_id) / "files", hostname, plan.address)
+        hostname = plan.spec.hostname or plan.hostname or plan.task_id[:12]
+        generated = files.write(self._instance.task(plan.task_id), hostname, plan.address, plan.spec)
         logs.make(self._instance.state, plan.task_id, plan.spec.name)
         cgroup = self._cgroups.path(plan.task_id, plan.id)
         oci = spec.build(plan, resolved.config, user, hostname, generated, cgroup, self._machine, given)
@@ -204,16 +207,15 @@ class ContainerdDriver:
             observed.CONTAINER: plan.spec.name,
             observed.STOP_SIGNAL: resolved.config.stop_signal or "SIGTERM",
             observed.TASK_CPU: str(plan.task_cpu),
+            observed.STREAMS: streams.label(plan.spec),
         }
         return record(self._instance, plan.id, oci, labels, plan.image.reference)
 
-    async def _create_task(self, id: str, task_id: str, container: str, mounts: Sequence[pb.Mount]) -> None:
-        output = logs.paths(self._instance.state, task_id, container)
+    async def _create_task(self, id: str, labels: Mapping[str, str], mounts: Sequence[pb.Mount]) -> None:
+        names = labels[observed.TASK], labels[observed.CONTAINER]
+        led = streams.streams(self._instance, *names, labels.get(observed.STREAMS, ""))
         request = pb.CreateTaskRequest(
-            container_id=id,
-            rootfs=mounts,
-            stdout=str(output["stdout"]),
-            stderr=str(output["stderr"]),
+            container_id=id, rootfs=mounts, stdin=led.stdin, stdout=led.stdout, stderr=led.stderr, terminal=led.terminal
         )
         try:
             await self._client.call(c.CREATE_TASK, request)
@@ -262,7 +264,7 @@ class ContainerdDriver:
         self._kills.clear(task_id, id)
         key = pb.SnapshotKey(snapshotter=SNAPSHOTTER, key=id)
         mounts = (await self._client.call(c.SNAPSHOT_MOUNTS, key)).mounts
-        await self._create_task(id, task_id, labels[observed.CONTAINER], mounts)
+        await self._create_task(id, labels, mounts)
         self._marks.clear(task_id, id)  # not before: a container without both is taken for made halfway
         return await self._start(id)
 
@@ -331,6 +333,7 @@ class ContainerdDriver:
         self._cgroups.remove_task(task_id)
         await asyncio.to_thread(shutil.rmtree, self._instance.task(task_id), ignore_errors=True)
         try:
+            mounted.release(self._instance, task_id)
             await self._volumes.remove_task(task_id)
         except OSError as e:
             raise DriverError("CannotRemoveVolumeError", str(e)) from None
@@ -396,14 +399,3 @@ class ContainerdDriver:
                         logs.trim(path)
             with contextlib.suppress(OSError):
                 logs.trim(self._instance.log, _KEEP_OWN_LOG)
-
-
-async def _both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, object]) -> T:
-    """Both at once, and both ended, whatever comes; returns the first one's result. An AlreadyExists of either wins
-    over other failures."""
-    wanted, other = asyncio.create_task(first), asyncio.create_task(second)
-    results = await asyncio.gather(wanted, other, return_exceptions=True)
-    failures = [r for r in results if isinstance(r, BaseException)]
-    for failure in sorted(failures, key=lambda f: not isinstance(f, AlreadyExists)):
-        raise failure
-    return wanted.result()

@@ -1,12 +1,17 @@
-"""The files that every container of a task gets: resolv.conf, hosts, hostname. Texts are pure."""
+"""The files that every container gets: resolv.conf, hosts, hostname. Texts are pure.
+
+All containers of a task share theirs, but those whose definition says something of them.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from homeport.agent.drivers.containerd.mounts import Files
+from homeport.agentspec import ContainerSpec, ExtraHost
 
 _RESOLV = Path("/etc/resolv.conf")
 _UPSTREAM = Path("/run/systemd/resolve/resolv.conf")  # the servers behind systemd-resolved's stub on 127.0.0.53
@@ -29,18 +34,19 @@ def reachable_servers(text: str) -> list[str]:
     return servers
 
 
-def resolv_conf(host: str, upstream: str) -> str:
+def resolv_conf(host: str, upstream: str, servers: Sequence[str] = (), domains: Sequence[str] = ()) -> str:
     """The container's resolv.conf from the host's and from systemd-resolved's: first one with a server to reach, and
-    its search list and options."""
-    for text in (host, upstream):
-        servers = reachable_servers(text)
-        if servers:
-            others = [line for line in text.splitlines() if line.split()[:1] in (["search"], ["options"], ["domain"])]
-            return "\n".join([*(f"nameserver {s}" for s in servers), *others]) + "\n"
-    return "".join(f"nameserver {s}\n" for s in _PUBLIC)
+    its search list and options. ``servers`` and ``domains`` take the place of the host's; the domain ``.`` is none."""
+    text = next((text for text in (host, upstream) if reachable_servers(text)), "")
+    kept = (["options"],) if domains else (["search"], ["options"], ["domain"])
+    lines = [f"nameserver {s}" for s in servers or reachable_servers(text) or _PUBLIC]
+    lines += [line for line in text.splitlines() if line.split()[:1] in kept]
+    if domains and list(domains) != ["."]:
+        lines.append("search " + " ".join(domains))
+    return "\n".join(lines) + "\n"
 
 
-def hosts(hostname: str, address: str | None) -> str:
+def hosts(hostname: str, address: str | None, extra: Sequence[ExtraHost] = ()) -> str:
     lines = [
         "127.0.0.1 localhost",
         "::1 localhost ip6-localhost ip6-loopback",
@@ -49,6 +55,7 @@ def hosts(hostname: str, address: str | None) -> str:
         "ff02::1 ip6-allnodes",
         "ff02::2 ip6-allrouters",
         f"{address or '127.0.1.1'} {hostname}",
+        *(f"{host.ip_address} {host.hostname}" for host in extra),
     ]
     return "\n".join(lines) + "\n"
 
@@ -60,12 +67,15 @@ def _text(path: Path) -> str:
         return ""
 
 
-def write(folder: Path, hostname: str, address: str | None) -> Files:
-    """The task's files below ``folder``. Those that are there stay: containers have them mounted."""
+def write(task: Path, hostname: str, address: str | None, spec: ContainerSpec) -> Files:
+    """A container's files, in the folder of its task. Those that are there stay: containers have them mounted."""
+    own = spec.hostname or spec.extra_hosts or spec.dns_servers or spec.dns_search_domains
+    folder = task / "own" / spec.name if own else task / "files"
     folder.mkdir(parents=True, exist_ok=True)
     files = Files(*(str(folder / name) for name in ("resolv.conf", "hosts", "hostname")))
     if not os.path.exists(files.hostname):
-        Path(files.resolv_conf).write_text(resolv_conf(_text(_RESOLV), _text(_UPSTREAM)))
-        Path(files.hosts).write_text(hosts(hostname, address))
+        dns = resolv_conf(_text(_RESOLV), _text(_UPSTREAM), spec.dns_servers, spec.dns_search_domains)
+        Path(files.resolv_conf).write_text(dns)
+        Path(files.hosts).write_text(hosts(hostname, address, spec.extra_hosts))
         Path(files.hostname).write_text(f"{hostname}\n")
     return files

@@ -44,17 +44,19 @@ def mounts(spec: ContainerSpec, files: Files, binds: Sequence[Bind] = (), ipc_mo
     for path in paths:
         if paths.count(path) > 1:
             raise BadMount(f"Duplicate mount point: {path}")
-    defaults = [*_system(spec.shared_memory or SHARED_MEMORY, ipc_mode), *_files(files, spec.readonly_root_filesystem)]
+    defaults = [*_system(spec, ipc_mode), *_files(files, spec.readonly_root_filesystem)]
     kept = [m for m in defaults if m["destination"] not in paths]
     return [*kept, *sorted(given, key=lambda m: m["destination"].count("/"))]
 
 
-def _system(shared_memory: int, ipc_mode: str) -> Iterable[dict[str, Any]]:
+def _system(spec: ContainerSpec, ipc_mode: str) -> Iterable[dict[str, Any]]:
+    kept = "rw" if spec.privileged else "ro"
+    shared_memory = spec.shared_memory or SHARED_MEMORY
     yield mount("/proc", "proc", *QUIET)
     yield mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k")
     yield mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
-    yield mount("/sys", "sysfs", *QUIET, "ro")
-    yield mount("/sys/fs/cgroup", "cgroup", *QUIET, "relatime", "ro")
+    yield mount("/sys", "sysfs", *QUIET, kept)
+    yield mount("/sys/fs/cgroup", "cgroup", *QUIET, "relatime", kept)
     yield mount("/dev/mqueue", "mqueue", *QUIET)
     if ipc_mode != "none":
         yield mount("/dev/shm", "tmpfs", *QUIET, "mode=1777", f"size={shared_memory << 10}k")  # noqa: S108

@@ -14,6 +14,7 @@ TASK = "homeport.task"
 CONTAINER = "homeport.container"
 STOP_SIGNAL = "homeport.stop-signal"
 TASK_CPU = "homeport.task-cpu"
+STREAMS = "homeport.streams"
 
 
 class Marks:

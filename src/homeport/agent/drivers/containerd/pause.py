@@ -1,4 +1,4 @@
-"""The process that holds the process namespace that a task's containers share.
+"""The process that holds the namespaces of processes and of IPC that a task's containers share.
 
 A process namespace ends with its process 1, and all of its processes with it; so that any container may end before
 the others, process 1 is none of theirs: it waits, and what is orphaned in the namespace disappears when it ends. It
@@ -118,10 +118,11 @@ class Pauses:
     async def namespaces(self, plan: ContainerPlan) -> tuple[tuple[str, str], ...]:
         """Kinds and paths of the namespaces that the container shares with its task's others; their holder is started
         where there is none. May be repeated. Raises DriverError, CallError."""
-        if plan.pid_mode != "task":
+        kinds = [kind for kind, mode in (("pid", plan.pid_mode), ("ipc", plan.ipc_mode)) if mode == "task"]
+        if not kinds:
             return ()
         pid = await self._holding.run(plan.task_id, lambda: self._hold(plan.task_id))
-        return (("pid", f"/proc/{pid}/ns/pid"),)
+        return tuple((kind, f"/proc/{pid}/ns/{kind}") for kind in kinds)
 
     async def _hold(self, task_id: str) -> int:
         id = container_id(task_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from homeport.agent.drivers import ContainerPlan, DriverError, Mount
-from homeport.agent.drivers.containerd import devices
+from homeport.agent.drivers.containerd import devices, local_volumes, mounted
 from homeport.agent.drivers.containerd.client import Client
 from homeport.agent.drivers.containerd.instance import Instance
 from homeport.agent.drivers.containerd.rootfs import viewed
@@ -22,15 +22,20 @@ async def provide(
     """Makes the container's volumes, with what its image puts into them. May be repeated. Raises DriverError,
     CallError."""
     try:
-        binds = tuple([await volumes.bind(plan.task_id, mount) for mount in plan.mounts])
-        empty = [mount for mount in plan.mounts if volumes.wants_filling(plan.task_id, mount)]
+        local = [bind for mount in plan.mounts if (bind := mounted.volume(of, plan.task_id, mount))]
+        plain = [mount for mount in plan.mounts if local_volumes.read(mount.volume) is None]
+        binds = [*local, *[await volumes.bind(plan.task_id, mount) for mount in plain]]
+        if plan.ipc_mode == "task":
+            binds.append(mounted.shared_memory(of, plan.task_id))
+        empty = [mount for mount in plain if volumes.wants_filling(plan.task_id, mount)]
         if empty:
             async with volumes.filling(plan.task_id):
                 await _fill(client, of, volumes, plan.task_id, chain_id, empty)
         found = tuple(devices.find(device) for device in plan.spec.devices)
+        every = devices.every() if plan.spec.privileged else ()
     except OSError as e:
         raise DriverError("CannotCreateContainerError", str(e)) from None
-    return Provided(binds, found, namespaces)
+    return Provided(tuple(binds), (*every, *found), namespaces)
 
 
 async def _fill(

@@ -1,10 +1,12 @@
-"""Work that several callers want at once is done once."""
+"""Work that several callers want at once is done once; work that needs each other not is done at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from homeport.agent.drivers.containerd.client import AlreadyExists
 
 T = TypeVar("T")
 
@@ -36,3 +38,14 @@ class Shared(Generic[T]):
             entry = self._running.get(key)
             if entry is not None and entry[0] is asyncio.current_task():
                 del self._running[key]
+
+
+async def both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, object]) -> T:
+    """Both at once, and both ended, whatever comes; returns the first one's result. An AlreadyExists of either wins
+    over other failures."""
+    wanted, other = asyncio.create_task(first), asyncio.create_task(second)
+    results = await asyncio.gather(wanted, other, return_exceptions=True)
+    failures = [r for r in results if isinstance(r, BaseException)]
+    for failure in sorted(failures, key=lambda f: not isinstance(f, AlreadyExists)):
+        raise failure
+    return wanted.result()

@@ -16,6 +16,7 @@ from homeport.agentapi import ContainerSpec
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOFILE = 65535  # Fargate's default, soft and hard
+NO_NEW_PRIVILEGES = "no-new-privileges"  # the one of Docker's security options that there is
 INIT = "/sbin/docker-init"  # where Docker puts it
 _MIB = 1 << 20
 _MIN_SHARES, _MAX_SHARES = 2, 262144
@@ -86,7 +87,8 @@ def arguments(spec: ContainerSpec, image: RunConfig) -> list[str]:
 def environment(spec: ContainerSpec, image: RunConfig, hostname: str) -> list[str]:
     """``NAME=value``: Docker's defaults, then the image's, then the definition's; the last of a name wins."""
     merged: dict[str, str] = {}
-    for entry in (DEFAULT_PATH, f"HOSTNAME={hostname}", *(image.env or ())):
+    terminal = ["TERM=xterm"] if spec.pseudo_terminal else []
+    for entry in (DEFAULT_PATH, f"HOSTNAME={hostname}", *terminal, *(image.env or ())):
         name, _, value = entry.partition("=")
         merged[name] = value
     merged.update(spec.environment)
@@ -122,7 +124,7 @@ def _unlimited(value: int) -> int:
 
 def _resources(spec: ContainerSpec, machine: Machine, provided: Provided) -> dict[str, Any]:
     resources: dict[str, Any] = {
-        "devices": [{"allow": False, "access": "rwm"}, *(device.rule for device in provided.devices)],
+        "devices": [{"allow": spec.privileged, "access": "rwm"}, *(device.rule for device in provided.devices)],
         # ECS passes 0 CPU units on as the kernel's minimum of shares.
         "cpu": {"shares": min(max(spec.cpu, _MIN_SHARES), _MAX_SHARES)},
     }
@@ -139,7 +141,7 @@ def _resources(spec: ContainerSpec, machine: Machine, provided: Provided) -> dic
 
 
 def _namespaces(plan: ContainerPlan, unified: bool, joined: dict[str, str]) -> list[dict[str, str]]:
-    paths = {"network": plan.netns, **joined}
+    paths = {"network": None if plan.spec.disable_networking else plan.netns, **joined}
     kinds = ["network", "pid", "ipc", "uts", "mount"] + (["cgroup"] if unified else [])
     return [{"type": kind, "path": path} if (path := paths.get(kind)) else {"type": kind} for kind in kinds]
 
@@ -151,15 +153,22 @@ def _process(
     effective = sorted(bounding) if user.uid == 0 else []
     args = arguments(spec, image)
     return {
-        "terminal": False,
+        "terminal": spec.pseudo_terminal,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": [INIT, "--", *args] if spec.init else args,
         "env": environment(spec, image, hostname),
         "cwd": _directory(spec.working_directory or image.working_dir or "/"),
         "capabilities": {"bounding": sorted(bounding), "effective": effective, "permitted": effective},
         "rlimits": rlimits(spec, machine.nofile),
-        "noNewPrivileges": False,
+        "noNewPrivileges": _no_new_privileges(spec.security_options),
     }
+
+
+def _no_new_privileges(options: tuple[str, ...]) -> bool:
+    refused = next((option for option in options if option != NO_NEW_PRIVILEGES), None)
+    if refused is not None:
+        raise BadContainer(f"invalid --security-opt: {refused!r} is not supported on this node")
+    return bool(options)
 
 
 def _mounts(plan: ContainerPlan, files: Files, machine: Machine, provided: Provided) -> list[dict[str, Any]]:
@@ -186,7 +195,9 @@ def build(
 ) -> dict[str, Any]:
     """The whole spec, ready for JSON. ``cgroup``: the container's ``cgroupsPath``. Raises BadContainer."""
     spec = plan.spec
-    bounding = capabilities(spec.capabilities_add, spec.capabilities_drop, machine.capabilities)
+    bounding = machine.capabilities
+    if not spec.privileged:
+        bounding = capabilities(spec.capabilities_add, spec.capabilities_drop, machine.capabilities)
     provided = provided or Provided()
     return {
         "ociVersion": "1.0.2",
@@ -204,9 +215,9 @@ def build(
                 "net.ipv4.ping_group_range": "0 2147483647",
                 **spec.system_controls,
             },
-            "seccomp": profile(machine.architecture, bounding),
-            "maskedPaths": list(MASKED),
-            "readonlyPaths": list(READ_ONLY),
+            "seccomp": None if spec.privileged else profile(machine.architecture, bounding),
+            "maskedPaths": [] if spec.privileged else list(MASKED),
+            "readonlyPaths": [] if spec.privileged else list(READ_ONLY),
         },
     }
 

@@ -14,7 +14,7 @@ import sys
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-MS_RDONLY = 1
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MNT_DETACH = 2
 _MNT_FORCE = 1
 _MS_REMOUNT, _MS_BIND, _MS_REC = 0x20, 0x1000, 0x4000

@@ -10,7 +10,7 @@ from typing import Any
 
 from homeport.services.ecs.registration.members import Members, containers, items, part
 
-MODES = {"pidMode": ("task",), "ipcMode": ("none",)}
+MODES = {"pidMode": ("task",), "ipcMode": ("task", "none")}
 LOG_DRIVERS = ("awslogs", "json-file")  # both are kept as log files on the node
 
 
@@ -64,7 +64,20 @@ def _volume(volume: Members) -> Iterator[tuple[Any, str]]:
     for kind in ("s3filesVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration", "configuredAtLaunch"):
         yield volume.get(kind), f"'{kind}'"
     yield part(part(volume, "efsVolumeConfiguration"), "authorizationConfig").get("accessPointId"), "EFS access points"
-    yield part(volume, "dockerVolumeConfiguration").get("driverOpts"), "'driverOpts' of volumes"
+    docker = part(volume, "dockerVolumeConfiguration")
+    yield not _mounted(docker, part(docker, "driverOpts")), "these 'driverOpts' of volumes"
+
+
+def _mounted(docker: Members, options: Members) -> bool:
+    """Whether nodes mount what the options ask for: folders and file systems in memory."""
+    if not options:
+        return True
+    kind, bind = options.get("type", "none"), {"bind", "rbind"} & set(options.get("o", "").split(","))
+    return docker.get("driver", "local") == "local" and (kind == "tmpfs" or (kind == "none" and bool(bind)))
+
+
+def _security_options(container: Members) -> bool:
+    return any(option != "no-new-privileges" for option in items(container, "dockerSecurityOptions"))
 
 
 _CONTAINER: tuple[tuple[Callable[[Members], bool], str], ...] = (
@@ -73,21 +86,13 @@ _CONTAINER: tuple[tuple[Callable[[Members], bool], str], ...] = (
         for member in (
             "secrets",
             "firelensConfiguration",
-            "extraHosts",
-            "dnsServers",
-            "dnsSearchDomains",
             "links",
             "resourceRequirements",
             "credentialSpecs",
-            "interactive",
-            "pseudoTerminal",
             "repositoryCredentials",
-            "privileged",
-            "dockerSecurityOptions",
-            "hostname",
-            "disableNetworking",
         )
     ),
+    (_security_options, "these 'dockerSecurityOptions'"),
     (_log_driver, "this log driver"),
     (_log_secrets, "'secretOptions' of a log configuration"),
 )
