@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import signal
 from pathlib import Path
 
 import pytest
-from containerd_bed import Bed, with_bed
+from containerd_bed import PATIENCE, Bed, with_bed
 
+from homeport.agent.drivers import DriverError
 from homeport.agent.drivers.containerd import logs
 
 pytestmark = pytest.mark.host
@@ -55,5 +59,61 @@ def test_following(tmp_path: Path) -> None:
             return chunks
 
         assert await asyncio.to_thread(read) == [("stdout", b"one\n"), ("stderr", b"two\n")]
+
+    with_bed(tmp_path, scenario)
+
+
+def test_what_prints_without_end_is_bounded_also_without_an_agent(tmp_path: Path) -> None:
+    """200 MiB of output while no driver is there; the file never holds the half of that, and then its bound."""
+    size = 200 << 20
+    tell = "echo first >&2; until [ -e /go ]; do sleep 0.02; done"
+
+    async def scenario(bed: Bed) -> None:
+        script = f"{tell}; yes 0123456789abcde | head -c {size}; seq 50000; echo last >&2; sleep 2"
+        plan = await bed.start(script, log_driver="json-file", log_options={"max-size": "1m", "max-file": "2"})
+        running = await bed.driver.observe(plan.id)
+        assert running is not None
+        await bed.driver.close()
+        found = logs.paths(bed.instance.state, plan.task_id, plan.spec.name)
+        ended = os.pidfd_open(running.pid)
+        await asyncio.to_thread(Path(f"/proc/{running.pid}/root/go").touch)
+        most = 0
+        while not select.select([ended], [], [], 0)[0]:
+            most = max(most, found["stdout"].stat().st_blocks * 512)
+            await asyncio.sleep(0.02)
+        os.close(ended)
+        await bed.reopen()
+        assert (await bed.stopped(plan.id)).exit_code == 0
+        assert found["stdout"].stat().st_size > size
+        assert 2_000_000 < most < size // 2
+        assert found["stdout"].stat().st_blocks * 512 <= 2_000_000 * 9 // 8 + 4096
+        kept = b"".join(data for _, data in logs.read(found["stdout"]))
+        assert kept.endswith(b"\n" + b"".join(b"%d\n" % i for i in range(1, 50_001)))
+        assert len(kept) >= 2_000_000 - 20
+        assert found["stderr"].read_bytes() == b"first\nlast\n"
+
+    with_bed(tmp_path, scenario)
+
+
+def test_an_option_that_means_nothing_is_said(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        plan = bed.plan("true", log_driver="json-file", log_options={"max-size": "much"})
+        with pytest.raises(DriverError, match=r"CannotCreateContainerError: .*invalid size: 'much'"):
+            await bed.driver.create(plan)
+
+    with_bed(tmp_path, scenario)
+
+
+def test_what_bounds_output_is_brought_back(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        lock = bed.instance.run / "trimmer"
+        async with asyncio.timeout(PATIENCE):
+            while not (lock.exists() and lock.read_text()):  # noqa: ASYNC110 a file tells nobody
+                await asyncio.sleep(0.01)
+            first = lock.read_text()
+            os.kill(int(first), signal.SIGKILL)
+            await bed.reopen()
+            while lock.read_text() in ("", first):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
     with_bed(tmp_path, scenario)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from homeport.agent.drivers import DriverError
-from homeport.agent.drivers.containerd import leftovers, syscalls
+from homeport.agent.drivers.containerd import leftovers, syscalls, trimmer
 from homeport.agent.drivers.containerd.cgroups import Cgroups
 from homeport.agent.drivers.containerd.client import Client
 from homeport.agent.drivers.containerd.instance import Instance, config_text
@@ -134,6 +134,7 @@ def stop_containerd(of: Instance) -> None:
         containers = of.runc_root / of.name
         if containers.exists() and any(containers.iterdir()):
             return
+        trimmer.stop(of)
         leftovers.end_shims(of)  # of containers that a crash left half-made
         _remove_run_folder(of)
     Cgroups(of.name).remove_all()

@@ -28,6 +28,8 @@ from homeport.agent.drivers.containerd import (
     signals,
     spec,
     streams,
+    trimmer,
+    trimming,
     users,
     volumes,
 )
@@ -51,8 +53,6 @@ Listed = list[Observed]  # inside the class, ``list`` is the method
 
 _OUTAGE_SECONDS = 30.0  # a call waits that long for a containerd that is being restarted
 _LAST_WORD_SECONDS = 1.0
-_TRIM_SECONDS = 5.0
-_KEEP_OWN_LOG = 4 << 20  # bytes of containerd's and its shims' own log
 _SIGKILL = 9
 
 
@@ -96,7 +96,7 @@ class ContainerdDriver:
         self._machine = machine.detect(self._cgroups)
         self._pauses = Pauses(self._client, self._instance, self._cgroups, self._machine.architecture)
         await self._steady("CannotListContainersError", self._sweep)
-        self._trimming = asyncio.create_task(self._trim())
+        self._trimming = asyncio.create_task(trimmer.keep(self._instance))
 
     async def close(self) -> None:
         await self._nfs.close()
@@ -177,7 +177,7 @@ class ContainerdDriver:
             container = self._container(plan, resolved, user, given)
         except users.BadUser as e:
             raise DriverError("CannotStartContainerError", str(e)) from None
-        except (spec.BadContainer, OSError) as e:
+        except (spec.BadContainer, logs.BadOption, OSError) as e:
             raise DriverError("CannotCreateContainerError", str(e)) from None
         try:
             # Neither needs the other; the snapshot's label keeps it until the container names it.
@@ -198,7 +198,7 @@ class ContainerdDriver:
         """The container's record, its files and folders made. Raises BadContainer, OSError."""
         hostname = plan.spec.hostname or plan.hostname or plan.task_id[:12]
         generated = files.write(self._instance.task(plan.task_id), hostname, plan.address, plan.spec)
-        logs.make(self._instance.state, plan.task_id, plan.spec.name)
+        logs.make(self._instance.state, plan.task_id, plan.spec.name, logs.bound(plan.spec))
         cgroup = self._cgroups.path(plan.task_id, plan.id)
         oci = spec.build(plan, resolved.config, user, hostname, generated, cgroup, self._machine, given)
         labels = {
@@ -331,12 +331,13 @@ class ContainerdDriver:
     async def remove_task(self, task_id: str) -> None:
         await self._steady("CannotRemoveContainerError", lambda: self._pauses.remove(task_id))
         self._cgroups.remove_task(task_id)
-        await asyncio.to_thread(shutil.rmtree, self._instance.task(task_id), ignore_errors=True)
+        await asyncio.to_thread(trimming.trim_task, logs.top(self._instance.state) / task_id)
         try:
             mounted.release(self._instance, task_id)
             await self._volumes.remove_task(task_id)
         except OSError as e:
             raise DriverError("CannotRemoveVolumeError", str(e)) from None
+        await asyncio.to_thread(shutil.rmtree, self._instance.task(task_id), ignore_errors=True)
 
     # --- what is ------------------------------------------------------------------------------------------------------
 
@@ -387,15 +388,3 @@ class ContainerdDriver:
 
     def events(self) -> AsyncIterator[str]:
         return self._events.watch()
-
-    async def _trim(self) -> None:
-        """Bounds the output of every container that this process has met."""
-        while True:
-            await asyncio.sleep(_TRIM_SECONDS)
-            for labels in list(self._labels.values()):
-                names = labels.get(observed.TASK, ""), labels.get(observed.CONTAINER, "")
-                for path in logs.paths(self._instance.state, *names).values():
-                    with contextlib.suppress(OSError):
-                        logs.trim(path)
-            with contextlib.suppress(OSError):
-                logs.trim(self._instance.log, _KEEP_OWN_LOG)

@@ -63,9 +63,18 @@ class Instance:
     def pid_file(self) -> Path:
         return self.run / "containerd.pid"
 
+    @property
+    def tasks(self) -> Path:
+        """The folders of all tasks that this node has."""
+        return self.state / "agent" / "tasks"
+
     def task(self, task_id: str) -> Path:
         """The folder of a task's generated files and marks."""
-        return self.state / "agent" / "tasks" / task_id
+        return self.tasks / task_id
+
+    def volumes(self, task_id: str) -> Path:
+        """The folder of the volumes that are a task's own."""
+        return self.state / "agent" / "volumes" / task_id
 
 
 def instance(state: str | Path, external: str | Path | None = None) -> Instance:

@@ -1,8 +1,7 @@
 """What containers wrote: one plain file for stdout and one for stderr, appended to by the container's shim, so that
 neither the agent's death nor containerd's loses a byte.
 
-Files are bounded by giving their old part back to the file system as a hole: offsets stay valid, and the shim, which
-appends, notices nothing. Readers skip the hole.
+Files are bounded (``trimming``) by giving their old part back to the file system as a hole. Readers skip the hole.
 """
 
 from __future__ import annotations
@@ -10,66 +9,72 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from homeport.agent.drivers.containerd import syscalls
+from homeport.agent.drivers.containerd.trimming import BOUND, trim
+from homeport.agentapi import ContainerSpec
 
-KEEP = 64 << 20  # bytes kept of each file
-_SLACK = 1 << 20  # bytes above that before anything is cut
-_BLOCK = 4096
+__all__ = ["BOUND", "STREAMS", "BadOption", "bound", "folder", "follow", "make", "paths", "read", "top", "trim"]
+
 _CHUNK = 256 << 10
 POLL_SECONDS = 0.1
 
 Stream = Literal["stdout", "stderr"]
 Name = TypeVar("Name")  # what a reader calls a file: its stream, or its container and stream
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
+
+
+class BadOption(ValueError):
+    """An option of a log driver that means nothing."""
+
+
+def top(state: Path) -> Path:
+    """The folder with a folder for each task."""
+    return state / "agent" / "logs"
 
 
 def folder(state: Path, task_id: str, container: str) -> Path:
     """The folder of a container's output; ``container`` is its name in the task definition."""
-    return state / "agent" / "logs" / task_id / container
+    return top(state) / task_id / container
 
 
 def paths(state: Path, task_id: str, container: str) -> dict[Stream, Path]:
     return {stream: folder(state, task_id, container) / stream for stream in STREAMS}
 
 
-def make(state: Path, task_id: str, container: str) -> dict[Stream, Path]:
-    """Makes the files, readable by root only; what is in them already stays."""
+def bound(spec: ContainerSpec) -> int:
+    """Bytes of each stream that the log driver keeps: json-file's ``max-size`` (as Docker reads it: k, m and g are
+    powers of 1000) of each of ``max-file`` files; 0 where it says nothing. Pure. Raises BadOption."""
+    if spec.log_driver != "json-file":
+        return 0
+    size, files = spec.log_options.get("max-size", "-1"), spec.log_options.get("max-file", "1")
+    if not files.isdecimal() or int(files) < 1:
+        raise BadOption(f"failed to initialize logging driver: max-file must be a positive number: '{files}'")
+    if size == "-1":
+        return 0
+    parsed = _SIZE.fullmatch(size)
+    bytes_ = int(float(parsed[1]) * 1000 ** " kmgtp".index(parsed[2].lower() or " ")) if parsed else 0
+    if bytes_ <= 0:
+        raise BadOption(f"failed to initialize logging driver: invalid size: '{size}'")
+    return bytes_ * int(files)
+
+
+def make(state: Path, task_id: str, container: str, bound: int = 0) -> dict[Stream, Path]:
+    """Makes the files, readable by root only; what is in them already stays. ``bound``: bytes that each of them keeps,
+    0 for ``trimming.KEEP``. Raises OSError."""
     found = paths(state, task_id, container)
-    folder(state, task_id, container).mkdir(mode=0o700, parents=True, exist_ok=True)
+    home = folder(state, task_id, container)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if bound:
+        (home / BOUND).write_text(str(bound))
     for path in found.values():
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600))
     return found
-
-
-def trim(path: Path, keep: int = KEEP, slack: int = _SLACK) -> int:
-    """Cuts the file's old part where it holds over ``keep`` + ``slack`` bytes; returns the offset from which it is
-    readable. Where the file system has no holes, the file is emptied."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    try:
-        stat = os.fstat(fd)
-        if stat.st_blocks * 512 <= keep + slack:
-            return 0
-        end = (stat.st_size - keep) // _BLOCK * _BLOCK
-        if end <= 0:
-            return 0
-        try:
-            syscalls.punch_hole(fd, 0, end)
-        except OSError as e:
-            if e.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
-            os.ftruncate(fd, 0)
-            return 0
-        return end
-    finally:
-        os.close(fd)
 
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:

@@ -18,8 +18,6 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MNT_DETACH = 2
 _MNT_FORCE = 1
 _MS_REMOUNT, _MS_BIND, _MS_REC = 0x20, 0x1000, 0x4000
-_FALLOC_FL_KEEP_SIZE = 1
-_FALLOC_FL_PUNCH_HOLE = 2
 _SYS_OPENAT2 = 437  # the same on every architecture
 _RESOLVE_IN_ROOT = 0x10
 _RESOLVE_NO_MAGICLINKS = 0x02
@@ -62,12 +60,6 @@ def open_in_root(root: int, path: str, flags: int = os.O_RDONLY) -> int:
     how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     number, size = ctypes.c_long(_SYS_OPENAT2), ctypes.c_size_t(ctypes.sizeof(how))
     return _check(_libc.syscall(number, ctypes.c_int(root), path.encode(), ctypes.byref(how), size), path)
-
-
-def punch_hole(fd: int, offset: int, length: int) -> None:
-    """Gives a range of a file back to the file system; it reads as zeros, the file's size stays."""
-    mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
-    _check(_libc.fallocate64(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)))
 
 
 def folder_in_root(root: str, path: str) -> str:
