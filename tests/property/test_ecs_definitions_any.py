@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from homeport.core.errors import AwsError
+from homeport.services.ecs import spec
 from homeport.services.ecs.registration.compatibility import compatibilities, required_attributes
 from homeport.services.ecs.registration.members import without_nulls
 from homeport.services.ecs.registration.register import prepared
@@ -62,6 +63,15 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
     return members
 
 
+def holds(answer: Any, given: Any) -> bool:
+    """Whether everything that was given is there again, in its place and order; a port 0 may have become another."""
+    if isinstance(given, dict):
+        return all(n in answer and (holds(answer[n], v) or (n == "hostPort" and v == 0)) for n, v in given.items())
+    if isinstance(given, list):
+        return len(answer) == len(given) and all(map(holds, answer, given))
+    return bool(answer == given)
+
+
 def outcome(members: dict[str, Any]) -> dict[str, Any] | str:
     """What is kept, or the text that refuses it. Any exception but AwsError fails the test."""
     try:
@@ -81,6 +91,11 @@ def test_every_definition_is_kept_or_refused(members: dict[str, Any]) -> None:
     answer = {**kept, "requiresAttributes": [{"name": name} for name in required_attributes(kept)]}
     report = ParamValidator().validate({**answer, "compatibilities": list(compatibilities(kept))}, KEPT)
     assert not report.has_errors(), report.generate_report()
+    assert holds(kept, without_nulls({n: v for n, v in members.items() if n not in ("cpu", "memory")}))
+    for container in kept["containerDefinitions"]:
+        spec.container_spec(container)  # whatever is kept can be told to a node, if RunTask lets it
+    for volume in kept["volumes"]:
+        spec.volume_spec(volume)
     assert prepared(kept) == kept  # what is registered can be registered again, and nothing changes
     assert "EC2" in compatibilities(kept)
     assert unsupported(kept) is None or "Homeport does not support" in str(unsupported(kept))

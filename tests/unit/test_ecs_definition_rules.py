@@ -14,7 +14,10 @@ from homeport.services.ecs.registration.register import prepared
 Change = dict[str, Any]  # members to set; "c": members of the first container, "more": further containers
 
 ROLE = "arn:aws:iam::123456789012:role/r"
-LOGS = {"logDriver": "awslogs", "options": {"awslogs-region": "r", "awslogs-group": "g"}}
+LOGS = {
+    "logDriver": "awslogs",
+    "options": {"awslogs-region": "r", "awslogs-group": "g", "awslogs-stream-prefix": "p"},
+}
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/a:1"
 CHECK = {"command": ["CMD", "true"]}
 SIDE = {"name": "side", "image": "i", "memory": 64}
@@ -215,6 +218,7 @@ REFUSED: list[tuple[Any, Change, str]] = [
     (bridge, {"c": {"name": "a.b"}}, "Container.name contains invalid characters."),
     (bridge, names("c"), "Container.name must be unique: 'c' is used more than once."),
     (bridge, {"c": {"image": None}}, "Container.image should not be null or empty."),
+    (fargate, {"c": {"image": None}}, "Container.image should not be null or empty."),
     (bridge, {"c": {"image": "a b"}}, "Container.image contains invalid characters."),
     (bridge, {"c": {"image": "a" * 256}}, "Container.image contains invalid characters."),
     (bridge, {"c": {"image": "a@sha256:12"}}, "Container.image contains invalid characters."),
@@ -226,12 +230,12 @@ REFUSED: list[tuple[Any, Change, str]] = [
     (
         bridge,
         memory_of("512", memory=513),
-        setting("The 'memory' setting for container 'c' is greater than for the task"),
+        "The 'memory' setting for container 'c' is greater than for the task.",
     ),
     (
         bridge,
         memory_of("512", memory=None, memoryReservation=513),
-        setting("The 'memoryReservation' setting for container 'c' is greater than for the task"),
+        "The 'memoryReservation' setting for container 'c' is greater than for the task.",
     ),
     (bridge, {"c": {"cpu": -1}}, setting("'cpu' must not be negative.")),
     # a container's other settings
@@ -310,6 +314,11 @@ REFUSED: list[tuple[Any, Change, str]] = [
         bridge,
         {"c": {"systemControls": [{"namespace": "vm.swappiness", "value": "1"}]}},
         setting("'vm.swappiness' is not a valid namespace of 'systemControls'."),
+    ),
+    (
+        bridge,
+        {"c": {"systemControls": [{"namespace": "net.core.somaxconn"}]}},
+        setting("The system control 'net.core.somaxconn' must have a value."),
     ),
     (
         bridge,
@@ -531,6 +540,24 @@ REFUSED: list[tuple[Any, Change, str]] = [
         fargate,
         {"c": {"image": ECR}},
         "Fargate requires task definition to have execution role ARN to support ECR images.",
+    ),
+    (
+        fargate,
+        {
+            "executionRoleArn": ROLE,
+            "c": {"logConfiguration": {**LOGS, "options": {"awslogs-region": "r", "awslogs-group": "g"}}},
+        },
+        "Fargate requires log configuration options to include awslogs-stream-prefix to support log driver awslogs.",
+    ),
+    (
+        fargate,
+        {
+            "c": {
+                "firelensConfiguration": {"type": "fluentbit", "options": {"config-file-type": "s3"}},
+                **TO_FIRELENS,
+            }
+        },
+        "Fargate compatible task definitions do not support a config-file-type other than file",
     ),
     (fargate, {"c": {"privileged": True}}, "Fargate requires that the 'privileged' setting be 'false'."),
     (

@@ -25,6 +25,7 @@ from homeport.services.ecs.model.task import Container, Task
 from homeport.services.ecs.spec import container_spec, task_spec, volume_spec
 
 APP: dict[str, Any] = {"name": "app", "image": "httpd:2.4"}
+FILE = {"type": "s3", "value": "arn:aws:s3:::bucket/new.env"}
 
 
 def checked(given: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -230,6 +231,16 @@ def test_every_container_is_named_in_the_overrides_that_are_shown() -> None:
         ({"containerOverrides": [{"name": "app"}] * 2}, "InvalidParameterException", "only once"),
         ({"containerOverrides": [{"name": "app", "cpu": -1}]}, "InvalidParameterException", "must not be negative"),
         (
+            {"containerOverrides": [{"name": "app", "memory": 5}]},
+            "InvalidParameterException",
+            "memory must be at least 6",
+        ),
+        (
+            {"containerOverrides": [{"name": "app", "memoryReservation": 5}]},
+            "InvalidParameterException",
+            "memoryReservation must be at least 6",
+        ),
+        (
             {"containerOverrides": [{"name": "app", "environment": [{"value": "x"}]}]},
             "InvalidParameterException",
             "must have a name",
@@ -267,6 +278,79 @@ def test_overrides_that_are_refused(given: dict[str, Any], code: str, text: str)
     assert text in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ({"command": ["new"]}, {"command": ["new"]}),
+        (
+            {"environment": [{"name": "B", "value": "2"}, {"name": "A"}]},
+            {"environment": [{"name": "A", "value": ""}, {"name": "N", "value": ""}, {"name": "B", "value": "2"}]},
+        ),
+        ({"environmentFiles": [FILE]}, {"environmentFiles": [FILE]}),
+        ({"cpu": 0}, {"cpu": 0}),
+        ({"cpu": 5}, {"cpu": 5}),
+        ({"memory": 6}, {"memory": 6}),
+        ({"memoryReservation": 6}, {"memoryReservation": 6}),
+    ],
+)
+def test_every_member_of_a_container_override(override: dict[str, Any], changed: dict[str, Any]) -> None:
+    container = {
+        **APP,
+        "command": ["old"],
+        "environment": [{"name": "A", "value": "1"}, {"name": "N"}],
+        "cpu": 1,
+        "memory": 64,
+        "memoryReservation": 32,
+    }
+    plain = overrides.merged(container, checked({"containerOverrides": [{"name": "app"}]}))
+    assert plain["environment"] == [{"name": "A", "value": "1"}, {"name": "N", "value": ""}]
+    kept = checked({"containerOverrides": [{"name": "app", **override}]})
+    assert overrides.merged(container, kept) == {**plain, **changed}
+    assert overrides.merged({**container, "name": "other"}, kept) == {**container, "name": "other"}
+
+
+def test_every_member_of_a_task_override() -> None:
+    given = {
+        "cpu": ".5 vCPU",
+        "memory": "1 GB",
+        "taskRoleArn": "arn:aws:iam::1:role/t",
+        "executionRoleArn": "arn:aws:iam::1:role/e",
+        "ephemeralStorage": {"sizeInGiB": 21},
+    }
+    kept = {**given, "cpu": "512", "memory": "1024"}
+    assert checked(given) == kept
+    shown = overrides.shown(kept, ["app"])
+    assert shown == {"containerOverrides": [{"name": "app"}], "inferenceAcceleratorOverrides": [], **kept}
+
+
+@pytest.mark.parametrize(
+    ("container", "told"),
+    [
+        ({}, None),
+        ({"memory": 512, "memoryReservation": 512, "cpu": 256}, None),
+        ({"memory": 513}, "The 'memory' setting for container 'app' is greater than for the task."),
+        (
+            {"memoryReservation": 513},
+            "The 'memoryReservation' setting for container 'app' is greater than for the task.",
+        ),
+        (
+            {"memory": 64, "memoryReservation": 65},
+            "Invalid setting for container 'app'. 'memory' must be greater than or equal to 'memoryReservation'.",
+        ),
+        ({"cpu": 257}, "The sum of all container cpu values can not exceed the value of the task cpu."),
+    ],
+)
+def test_containers_fit_their_task_with_overrides(container: dict[str, Any], told: str | None) -> None:
+    assert overrides.misfit([{**APP, **container}], 256, 512) == told
+    if told is None or "task" in told:
+        assert overrides.misfit([{**APP, **container}], 0, 0) is None, "a task without a size of its own"
+
+
+def test_variables_and_kernel_settings_without_a_value_are_empty() -> None:
+    spec = container_spec({**APP, "environment": [{"name": "A"}], "systemControls": [{"namespace": "net.x"}]})
+    assert (spec.environment, spec.system_controls) == ({"A": ""}, {"net.x": ""})
+
+
 def test_the_storage_of_a_task_can_be_overridden() -> None:
     given = checked({"ephemeralStorage": {"sizeInGiB": 30}})
     assert given == {"ephemeralStorage": {"sizeInGiB": 30}}
@@ -302,10 +386,6 @@ def test_an_override_replaces_all_environment_files() -> None:
         (
             {"host": {}, "efsVolumeConfiguration": {"fileSystemId": "fs-1", "rootDirectory": "/a"}},
             Volume("v", "efs", "/a", file_system_id="fs-1"),
-        ),
-        (
-            {"efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED"}},
-            Volume("v", "efs", "/", file_system_id="fs-1", encrypted=True),
         ),
         (
             {"efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED"}},

@@ -126,7 +126,19 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         INVALID,
         "The sum of all container cpu values can not exceed the value of the task cpu.",
     ),
-    ({"overrides": {"containerOverrides": [{"name": "app", "memory": 600}]}}, INVALID, "A container's memory"),
+    *(
+        (
+            {"overrides": {"containerOverrides": [{"name": "app", member: 600}]}},
+            INVALID,
+            f"The '{member}' setting for container 'app' is greater than for the task.",
+        )
+        for member in ("memory", "memoryReservation")
+    ),
+    (
+        {"overrides": {"containerOverrides": [{"name": "app", "memory": 64, "memoryReservation": 65}]}},
+        INVALID,
+        "'memory' must be greater than or equal to 'memoryReservation'.",
+    ),
     (
         {"overrides": {"containerOverrides": [{"name": "x"}]}},
         INVALID,

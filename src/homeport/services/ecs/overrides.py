@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from homeport.core.errors import AwsError, invalid_parameter
+from homeport.services.ecs.registration.container import greater_than_task
 from homeport.services.ecs.registration.logs import environment_files
-from homeport.services.ecs.registration.sizes import cpu_units, memory_mib, setting_error
+from homeport.services.ecs.registration.sizes import MIN_MEMORY, cpu_units, memory_mib, setting_error
 from homeport.services.ecs.registration.task import ephemeral_storage
 
 MAX_LENGTH = 8192  # characters of the overrides as JSON (ECS API reference, RunTask)
@@ -69,10 +70,29 @@ def merged(container: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mappin
     override = next((o for o in overrides.get("containerOverrides", ()) if o["name"] == container["name"]), None)
     if override is None:
         return container
-    environment = {e["name"]: e["value"] for e in container.get("environment") or ()}
+    environment = {e["name"]: e.get("value") or "" for e in container.get("environment") or ()}
     environment |= {e["name"]: e["value"] for e in override.get("environment") or ()}
     replaced = {m: override[m] for m in _REPLACED if m in override}
     return {**container, **replaced, "environment": [{"name": n, "value": v} for n, v in environment.items()]}
+
+
+def misfit(containers: Iterable[Mapping[str, Any]], cpu: int, memory: int) -> str | None:
+    """ECS's text where containers, overrides merged, don't fit a task of ``cpu`` units and ``memory`` MiB, or their
+    own other settings; else None."""
+    total = 0
+    for container in containers:
+        total += int(container.get("cpu") or 0)
+        hard, soft = (int(container.get(member) or 0) for member in ("memory", "memoryReservation"))
+        if hard and hard < soft:
+            return (
+                f"Invalid setting for container '{container['name']}'. 'memory' must be greater than or equal to "
+                "'memoryReservation'."
+            )
+        if memory and max(hard, soft) > memory:
+            return greater_than_task(container, "memory" if hard > memory else "memoryReservation")
+    if cpu and total > cpu:
+        return "The sum of all container cpu values can not exceed the value of the task cpu."
+    return None
 
 
 def reserved(containers: Iterable[Mapping[str, Any]], overrides: Mapping[str, Any]) -> tuple[int, int]:
@@ -96,9 +116,11 @@ def _container(override: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
         raise _unsupported("resourceRequirements")
     if error := environment_files({}, dict(override)):
         raise invalid_parameter(error)
-    for member in ("cpu", "memory", "memoryReservation"):
-        if (override.get(member) or 0) < 0:
-            raise invalid_parameter(f"Container Override {member} must not be negative.")
+    if (override.get("cpu") or 0) < 0:
+        raise invalid_parameter("Container Override cpu must not be negative.")
+    for member in ("memory", "memoryReservation"):
+        if (override.get(member) or MIN_MEMORY) < MIN_MEMORY:
+            raise invalid_parameter(f"Container Override {member} must be at least {MIN_MEMORY} MiB.")
     kept: dict[str, Any] = {"name": name} | {m: override[m] for m in _MEMBERS if override.get(m) is not None}
     if "environment" in kept:
         pairs = [{"name": e.get("name") or "", "value": e.get("value") or ""} for e in kept["environment"]]

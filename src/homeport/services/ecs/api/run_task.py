@@ -163,10 +163,9 @@ def _sizes(params: Params, definition: TaskDefinition) -> dict[str, Any]:
     if error:
         raise invalid_parameter(error)
     containers = [overrides.merged(c, checked) for c in definitions.containers(definition)]
-    if sum(int(c.get("cpu") or 0) for c in containers) > cpu:
-        raise invalid_parameter("The sum of all container cpu values can not exceed the value of the task cpu.")
-    if any(int(c.get(m) or 0) > memory for c in containers for m in ("memory", "memoryReservation")):
-        raise invalid_parameter("A container's memory can not exceed the value of the task memory.")
+    error = overrides.misfit(containers, cpu, memory)
+    if error:
+        raise invalid_parameter(error)
     return {"overrides": checked, "cpu": cpu, "memory": memory}
 
 

@@ -10,6 +10,7 @@ from homeport.services.ecs.registration.members import Members, containers, item
 
 _DOCKER = "com.amazonaws.ecs.capability."
 _ECS = "ecs.capability."
+_PLAIN_CPU = 10240  # units that a task may have on every instance: once ECS's limit
 _NOT_EXTERNAL = ("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration", "s3filesVolumeConfiguration")
 _NOT_MANAGED = ("dockerVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration")
 
@@ -53,6 +54,8 @@ def _of_task(definition: Members) -> Iterator[str]:
         yield _api(18)
     if (definition.get("cpu") or definition.get("memory")) and not requires(definition, "FARGATE"):
         yield _ECS + "task-cpu-mem-limit"
+        if int(definition.get("cpu") or 0) > _PLAIN_CPU:
+            yield _ECS + "increased-task-cpu-limit"
     if definition.get("pidMode") or definition.get("ipcMode"):
         yield _ECS + "pid-ipc-namespace-sharing"
     if definition.get("enableFaultInjection"):

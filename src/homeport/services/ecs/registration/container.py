@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 from homeport.services.ecs.names import is_name
 from homeport.services.ecs.registration.members import Members, Rule, each, items, mode, part
@@ -58,9 +60,7 @@ def memory(definition: Members, container: Members) -> str | None:
         return _invalid(container, "'memory' must be greater than or equal to 'memoryReservation'.")
     for member, value in (("memory", hard), ("memoryReservation", soft)):
         if limit and value is not None and value > limit:
-            return _invalid(
-                container, f"The '{member}' setting for container '{container['name']}' is greater than for the task"
-            )
+            return greater_than_task(container, member)
     return None
 
 
@@ -138,6 +138,8 @@ def system_controls(definition: Members, container: Members) -> str | None:
     for control in items(container, "systemControls"):
         namespace = control.get("namespace") or ""
         network, ipc = namespace.startswith("net."), any(fnmatchcase(namespace, known) for known in _SYSCTL_IPC)
+        if not control.get("value"):
+            return _invalid(container, f"The system control '{namespace}' must have a value.")
         if not network and not ipc:
             return _invalid(container, f"'{namespace}' is not a valid namespace of 'systemControls'.")
         if network and mode(definition) == "host":
@@ -168,6 +170,11 @@ def devices_required(definition: Members, container: Members) -> str | None:
         if need["type"] == "NeuronDevice" and value != "ALL":
             return _invalid(container, "The 'value' of a NeuronDevice resource requirement must be ALL.")
     return None
+
+
+def greater_than_task(container: Mapping[str, Any], member: str) -> str:
+    """ECS's text, at registration and at RunTask."""
+    return f"The '{member}' setting for container '{container['name']}' is greater than for the task."
 
 
 def _invalid(container: Members, text: str) -> str:

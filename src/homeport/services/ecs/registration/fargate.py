@@ -78,6 +78,13 @@ def container_members(definition: Members, container: Members) -> str | None:
 
 def logging(definition: Members, container: Members) -> str | None:
     driver = log_driver(container)
+    options = part(part(container, "logConfiguration"), "options")
+    if driver == "awslogs" and not options.get("awslogs-stream-prefix"):
+        return (
+            "Fargate requires log configuration options to include awslogs-stream-prefix to support log driver awslogs."
+        )
+    if part(part(container, "firelensConfiguration"), "options").get("config-file-type", "file") != "file":
+        return _foreign("a config-file-type other than file")
     if driver is None or driver in LOG_DRIVERS:
         return None
     return f"{driver} is not a valid log driver. Must be one of [{', '.join(LOG_DRIVERS)}]"
@@ -95,7 +102,7 @@ def timeouts(definition: Members, container: Members) -> str | None:
 
 def ecr_image(container: Members) -> bool:
     """Whether its image lies in a private ECR registry."""
-    return _ECR.match(container["image"]) is not None
+    return _ECR.match(container.get("image") or "") is not None
 
 
 def _foreign(what: str) -> str:
