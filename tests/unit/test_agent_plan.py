@@ -45,7 +45,7 @@ from homeport.agent.plan import (
     initial,
     wake_at,
 )
-from homeport.agentapi import ContainerSpec, TaskReport, TaskSpec
+from homeport.agentapi import ContainerSpec, TaskReport, TaskSpec, VolumeFrom
 
 IMAGE = Image(reference="web:1", digest="sha256:1")
 NONE = Container()
@@ -71,6 +71,11 @@ def chain(condition: str, start_timeout: int = 0) -> tuple[ContainerSpec, ...]:
     """``app`` depends on ``init``."""
     first = container("init", essential=False, start_timeout=start_timeout)
     return container("app", after=(("init", condition),)), first
+
+
+def borrower(name: str, lender: str) -> ContainerSpec:
+    """``name`` sees the volumes of ``lender``."""
+    return msgspec.structs.replace(container(name), volumes_from=(VolumeFrom(lender),))
 
 
 def goal(containers: tuple[ContainerSpec, ...], stop: bool = False, network: bool = True) -> TaskGoal:
@@ -124,7 +129,11 @@ SAVING = [
     case("one report at a time", RUN, RUNNING, then=None, reportable=REPORTABLE, busy={REPORT: Report(REPORTABLE)}),
     case("save again later", RUN, RUNNING, then=None, saved=False, retry={STATE: Retry(1, 1001.0)}),
 ]
+BORROW = goal((borrower("app", "init"), container("init", essential=False)))
 ORDER = [
+    case("volumes of another: pulled beside it", BORROW, NONE, NONE, then=Pull("app")),
+    case("volumes of another: waits", BORROW, PULLED, PULLED, then=None, busy={"init": Create("init")}),
+    case("volumes of another: once they are made", BORROW, PULLED, CREATED, then=Create("app")),
     case("START: prepared beside it", goal(chain("START")), NONE, RUNNING, then=Pull("app")),
     case("START: created beside it", goal(chain("START")), PULLED, CREATED, then=Create("app")),
     case("START: waits", goal(chain("START")), CREATED, CREATED, then=None, busy={"init": Start("init")}),
@@ -229,6 +238,9 @@ def test_wake_at(of: TaskGoal, now: TaskSeen, at: float | None) -> None:
         ((container("a", after=(("a", "START"),)),), UNMET),
         ((container("a", after=(("b", "START"),)), container("b", after=(("a", "START"),))), UNMET),
         ((container("a", after=(("z", "START"),)),), UNMET),
+        ((borrower("a", "b"), container("b")), None),
+        ((borrower("a", "b"), borrower("b", "a")), UNMET),
+        ((borrower("a", "z"),), UNMET),
     ],
 )
 def test_defect(containers: tuple[ContainerSpec, ...], why: str | None) -> None:

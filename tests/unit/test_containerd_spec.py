@@ -240,6 +240,38 @@ def test_shared_memory_and_swap() -> None:
     assert "swappiness" not in build(memory=8, swappiness=9, machine=unified)["linux"]["resources"]["memory"]
 
 
+def test_a_privileged_container_may_all() -> None:
+    made = build(privileged=True, capabilities_drop=("ALL",))
+    assert set(made["process"]["capabilities"]["effective"]) == EVERYTHING
+    linux = made["linux"]
+    assert linux["seccomp"] is None
+    assert linux["maskedPaths"] == linux["readonlyPaths"] == []
+    assert linux["resources"]["devices"] == [{"allow": True, "access": "rwm"}]
+    assert all("ro" not in mount(made, path)["options"] for path in ("/sys", "/sys/fs/cgroup"))
+    assert set(build(privileged=True, user=User(7, 7))["process"]["capabilities"]["bounding"]) == EVERYTHING
+
+
+def test_security_options() -> None:
+    assert not build()["process"]["noNewPrivileges"]
+    assert build(security_options=("no-new-privileges",))["process"]["noNewPrivileges"]
+    for option in ("label:x", "apparmor:y", "seccomp:z"):
+        with pytest.raises(spec.BadContainer, match=option):
+            build(security_options=("no-new-privileges", option))
+
+
+def test_a_terminal_has_a_type() -> None:
+    process = build(RunConfig(cmd=("run",), env=("TERM=vt100",)), pseudo_terminal=True)["process"]
+    assert process["terminal"]
+    assert "TERM=vt100" in process["env"]
+    assert "TERM=xterm" in build(pseudo_terminal=True)["process"]["env"]
+    assert not any(variable.startswith("TERM=") for variable in build()["process"]["env"])
+
+
+def test_a_container_without_network_has_a_namespace_of_its_own() -> None:
+    for disabled, expected in ((False, {"type": "network", "path": "/n"}), (True, {"type": "network"})):
+        assert expected in build(netns="/n", disable_networking=disabled)["linux"]["namespaces"]
+
+
 def test_an_init_process_needs_a_program_on_the_node() -> None:
     with pytest.raises(spec.BadContainer, match="initProcessEnabled"):
         build(init=True)

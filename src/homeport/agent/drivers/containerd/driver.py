@@ -212,8 +212,7 @@ class ContainerdDriver:
         return record(self._instance, plan.id, oci, labels, plan.image.reference)
 
     async def _create_task(self, id: str, labels: Mapping[str, str], mounts: Sequence[pb.Mount]) -> None:
-        names = labels[observed.TASK], labels[observed.CONTAINER]
-        led = streams.streams(self._instance, *names, labels.get(observed.STREAMS, ""))
+        led = streams.streams(self._instance, labels)
         request = pb.CreateTaskRequest(
             container_id=id, rootfs=mounts, stdin=led.stdin, stdout=led.stdout, stderr=led.stderr, terminal=led.terminal
         )

@@ -15,6 +15,7 @@ from homeport.agent.drivers.containerd.instance import Instance
 from homeport.agent.drivers.containerd.mounts import SHARED_MEMORY, Bind
 from homeport.agentapi import Volume
 
+SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 in containers
 _SHARED_MEMORY = ".shm"  # no volume has such a name
 _QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 
@@ -47,7 +48,7 @@ def shared_memory(of: Instance, task_id: str) -> Bind:
     """The /dev/shm that all of a task's containers share. May be repeated. Raises OSError."""
     path = _folder(of, task_id) / _SHARED_MEMORY
     _mount(path, _QUIET, f"mode=1777,size={SHARED_MEMORY}m")
-    return Bind(str(path), "/dev/shm")  # noqa: S108
+    return Bind(str(path), SHARED_MEMORY_PATH)
 
 
 def release(of: Instance, task_id: str) -> None:

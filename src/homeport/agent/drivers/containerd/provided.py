@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from homeport.agent.drivers import ContainerPlan, DriverError, Mount
 from homeport.agent.drivers.containerd import devices, local_volumes, mounted
 from homeport.agent.drivers.containerd.client import Client
@@ -25,7 +27,7 @@ async def provide(
         local = [bind for mount in plan.mounts if (bind := mounted.volume(of, plan.task_id, mount))]
         plain = [mount for mount in plan.mounts if local_volumes.read(mount.volume) is None]
         binds = [*local, *[await volumes.bind(plan.task_id, mount) for mount in plain]]
-        if plan.ipc_mode == "task":
+        if plan.ipc_mode == "task" and mounted.SHARED_MEMORY_PATH not in _paths(plan):
             binds.append(mounted.shared_memory(of, plan.task_id))
         empty = [mount for mount in plain if volumes.wants_filling(plan.task_id, mount)]
         if empty:
@@ -36,6 +38,12 @@ async def provide(
     except OSError as e:
         raise DriverError("CannotCreateContainerError", str(e)) from None
     return Provided(tuple(binds), (*every, *found), namespaces)
+
+
+def _paths(plan: ContainerPlan) -> set[str]:
+    """Where the definition mounts something itself."""
+    given = [*(m.container_path for m in plan.mounts), *(t.container_path for t in plan.spec.tmpfs)]
+    return {posixpath.normpath(path) for path in given}
 
 
 async def _fill(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from homeport.agent.drivers.containerd import logs
+from homeport.agent.drivers.containerd import logs, observed
 from homeport.agent.drivers.containerd.instance import Instance
 from homeport.agentapi import ContainerSpec
 
@@ -32,11 +33,13 @@ def label(spec: ContainerSpec) -> str:
     return " ".join(word for word, wanted in asked if wanted)
 
 
-def streams(of: Instance, task_id: str, container: str, label: str) -> Streams:
-    """The streams of a container by its name in the task definition. Makes its input. Raises OSError."""
+def streams(of: Instance, labels: Mapping[str, str]) -> Streams:
+    """The streams of a container by the labels of its record. Makes its input. Raises OSError."""
+    task_id, container = labels[observed.TASK], labels[observed.CONTAINER]
+    asked = labels.get(observed.STREAMS, "").split()
     output = logs.paths(of.state, task_id, container)
-    stdin = str(_input(of, task_id, container)) if INTERACTIVE in label else ""
-    if TERMINAL in label:
+    stdin = str(_input(of, task_id, container)) if INTERACTIVE in asked else ""
+    if TERMINAL in asked:
         return Streams(stdin, _appended(output["stdout"]), "", terminal=True)
     return Streams(stdin, str(output["stdout"]), str(output["stderr"]), terminal=False)
 
