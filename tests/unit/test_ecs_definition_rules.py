@@ -343,6 +343,11 @@ REFUSED: list[tuple[Any, Change, str]] = [
     ),
     (
         bridge,
+        {"c": {"resourceRequirements": [{"type": "GPU", "value": "1", "sharingStrategy": {}}]}},
+        setting("The 'sharingStrategy' of a resource requirement must not be empty."),
+    ),
+    (
+        bridge,
         {"c": {"resourceRequirements": [{"type": "NeuronDevice", "value": "1"}]}},
         setting("The 'value' of a NeuronDevice resource requirement must be ALL."),
     ),

@@ -165,6 +165,8 @@ def credential_specs(definition: Members, container: Members) -> str | None:
 def devices_required(definition: Members, container: Members) -> str | None:
     for need in items(container, "resourceRequirements"):
         value = need.get("value") or ""
+        if need.get("sharingStrategy") == {}:
+            return _invalid(container, "The 'sharingStrategy' of a resource requirement must not be empty.")
         if need["type"] == "GPU" and "sharingStrategy" not in need and not (value.isdecimal() and int(value) > 0):
             return _invalid(container, "The 'value' of a GPU resource requirement must be a number of GPUs.")
         if need["type"] == "NeuronDevice" and value != "ALL":

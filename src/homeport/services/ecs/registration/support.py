@@ -5,67 +5,100 @@ Registration accepts and keeps all of it; running such a task is refused with th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from homeport.services.ecs.registration.members import Members, containers, items, part
 
 MODES = {"pidMode": ("task",), "ipcMode": ("task", "none")}
 LOG_DRIVERS = ("awslogs", "json-file")  # both are kept as log files on the node
 
+_NO_SECRETS = "there is no Secrets Manager and no Parameter Store to read from"
+_TASK = {
+    "proxyConfiguration": "nodes have no App Mesh proxy that its traffic could be sent through",
+    "inferenceAccelerators": "nodes have none",
+    "enableFaultInjection": "nodes can't disturb the network of a task",
+}
+_VOLUME = {
+    "s3filesVolumeConfiguration": "there is no S3 Files service to mount from",
+    "fsxWindowsFileServerVolumeConfiguration": "only Windows mounts them, and all nodes run Linux",
+    "configuredAtLaunch": "there is no EBS to make the volume",
+}
+_CONTAINER = {
+    "secrets": _NO_SECRETS,
+    "firelensConfiguration": "nodes have no FireLens that sends output to its log router",
+    "links": "they need the network mode bridge, which nodes don't have",
+    "resourceRequirements": "nodes hand out no GPUs and no other accelerators",
+    "credentialSpecs": "they are for Windows and Active Directory, which nodes have nothing to do with",
+    "repositoryCredentials": _NO_SECRETS,
+}
+
+
+class Lack(NamedTuple):
+    """``what`` nodes can't do, and ``why``."""
+
+    what: str
+    why: str
+
 
 def unsupported(members: Members, architecture: str = "X86_64") -> str | None:
     """What RunTask answers for a definition's members that ask for more than nodes of this ``architecture`` (a
     ``cpuArchitecture`` of ECS) can do, else None."""
-    what = next(_missing(members, architecture), None)
-    return f"Homeport does not support {what} yet." if what else None
+    lack = next(_missing(members, architecture), None)
+    return f"Homeport does not support {lack.what} yet: {lack.why}." if lack else None
 
 
-def _missing(members: Members, architecture: str) -> Iterator[str]:
-    for member in ("proxyConfiguration", "inferenceAccelerators"):
+def _missing(members: Members, architecture: str) -> Iterator[Lack]:
+    for member, why in _TASK.items():
         if members.get(member):
-            yield f"'{member}'"
+            yield Lack(f"'{member}'", why)
     for mode in ("pidMode", "ipcMode"):
         if members.get(mode) not in (None, *MODES[mode]):
-            yield f"'{mode}' {members[mode]}"
+            yield Lack(f"'{mode}' {members[mode]}", "its tasks would see the processes of the machine and other tasks")
     for volume in items(members, "volumes"):
-        for part_of, what in _volume(volume):
-            if part_of:
-                yield f"{what} (volume '{volume['name']}')"
-    if members.get("enableFaultInjection"):
-        yield "fault injection"
-    platform = members.get("runtimePlatform") or {}
-    if platform.get("operatingSystemFamily", "LINUX") != "LINUX":
-        yield f"the operating system family {platform['operatingSystemFamily']}"
-    if platform.get("cpuArchitecture", architecture) != architecture:
-        yield f"the CPU architecture {platform['cpuArchitecture']} on this machine"
-    isolation = (members.get("trustedExecutionConfiguration") or {}).get("isolationMode", "SHARED")
+        for asked, lack in _volume(volume):
+            if asked:
+                yield Lack(f"{lack.what} (volume '{volume['name']}')", lack.why)
+    yield from _platform(part(members, "runtimePlatform"), architecture)
+    isolation = part(members, "trustedExecutionConfiguration").get("isolationMode", "SHARED")
     if isolation != "SHARED":
-        yield f"the isolation mode {isolation}"
+        yield Lack(f"the isolation mode {isolation}", "tasks of a node share its kernel")
     for container in containers(members):
-        for asked, what in _CONTAINER:
-            if asked(container):
-                yield f"{what} (container '{container['name']}')"
+        for lack in _container(container):
+            yield Lack(f"{lack.what} (container '{container['name']}')", lack.why)
 
 
-def _has(member: str) -> Callable[[Members], bool]:
-    return lambda container: bool(container.get(member))
+def _platform(platform: Members, architecture: str) -> Iterator[Lack]:
+    family, wanted = platform.get("operatingSystemFamily", "LINUX"), platform.get("cpuArchitecture", architecture)
+    if family != "LINUX":
+        yield Lack(f"the operating system family {family}", "all nodes run Linux")
+    if wanted != architecture:
+        yield Lack(f"the CPU architecture {wanted} on this machine", f"it is {architecture}")
 
 
-def _log_driver(container: Members) -> bool:
-    return (container.get("logConfiguration") or {}).get("logDriver", LOG_DRIVERS[0]) not in LOG_DRIVERS
+def _container(container: Members) -> Iterator[Lack]:
+    for member, why in _CONTAINER.items():
+        if container.get(member):
+            yield Lack(f"'{member}'", why)
+    for option in items(container, "dockerSecurityOptions"):
+        if option != "no-new-privileges":
+            yield Lack(f"the security option {option}", "nodes know no other than no-new-privileges")
+    log = part(container, "logConfiguration")
+    driver = log.get("logDriver", LOG_DRIVERS[0])
+    if driver not in LOG_DRIVERS:
+        yield Lack(f"the log driver {driver}", f"nodes have only {' and '.join(LOG_DRIVERS)}")
+    if log.get("secretOptions"):
+        yield Lack("'secretOptions' of a log configuration", _NO_SECRETS)
 
 
-def _log_secrets(container: Members) -> bool:
-    return bool((container.get("logConfiguration") or {}).get("secretOptions"))
-
-
-def _volume(volume: Members) -> Iterator[tuple[Any, str]]:
-    for kind in ("s3filesVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration", "configuredAtLaunch"):
-        yield volume.get(kind), f"'{kind}'"
-    yield part(part(volume, "efsVolumeConfiguration"), "authorizationConfig").get("accessPointId"), "EFS access points"
+def _volume(volume: Members) -> Iterator[tuple[Any, Lack]]:
+    for kind, why in _VOLUME.items():
+        yield volume.get(kind), Lack(f"'{kind}'", why)
+    access = part(part(volume, "efsVolumeConfiguration"), "authorizationConfig").get("accessPointId")
+    yield access, Lack("EFS access points", "there is no EFS that knows their folders and users")
     docker = part(volume, "dockerVolumeConfiguration")
-    yield not _mounted(docker, part(docker, "driverOpts")), "these 'driverOpts' of volumes"
+    why = "the driver 'local' makes folders, binds of folders and tmpfs"
+    yield not _mounted(docker, part(docker, "driverOpts")), Lack("these 'driverOpts' of volumes", why)
 
 
 def _mounted(docker: Members, options: Members) -> bool:
@@ -74,25 +107,3 @@ def _mounted(docker: Members, options: Members) -> bool:
         return True
     kind, bind = options.get("type", "none"), {"bind", "rbind"} & set(options.get("o", "").split(","))
     return docker.get("driver", "local") == "local" and (kind == "tmpfs" or (kind == "none" and bool(bind)))
-
-
-def _security_options(container: Members) -> bool:
-    return any(option != "no-new-privileges" for option in items(container, "dockerSecurityOptions"))
-
-
-_CONTAINER: tuple[tuple[Callable[[Members], bool], str], ...] = (
-    *(
-        (_has(member), f"'{member}'")
-        for member in (
-            "secrets",
-            "firelensConfiguration",
-            "links",
-            "resourceRequirements",
-            "credentialSpecs",
-            "repositoryCredentials",
-        )
-    ),
-    (_security_options, "these 'dockerSecurityOptions'"),
-    (_log_driver, "this log driver"),
-    (_log_secrets, "'secretOptions' of a log configuration"),
-)
