@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,3 +120,53 @@ def test_what_bounds_output_is_brought_back(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
     with_bed(tmp_path, scenario)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_where_the_disk_is_small_output_keeps_less(small_disk: Path) -> None:
+    """100 MB of output, less than the bound at a time, on a disk of 48 MiB."""
+    slowly = "i=0; while [ $i -lt 100 ]; do yes 0123456789abcde | head -c 1000000; i=$((i+1)); sleep 0.02; done"
+
+    async def scenario(bed: Bed) -> None:
+        ended, out, _ = await bed.run(f"{slowly}; echo; echo last; exit 7")
+        assert ended.exit_code == 7
+        assert out.endswith("\nlast\n")
+
+    with_bed(small_disk, scenario)
+
+
+def test_on_a_full_disk_what_prints_waits_and_can_be_stopped(small_disk: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        other = await bed.start("while sleep 0.1; do :; done", task_id="b" * 32)
+        with (small_disk / "fill").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        plan = bed.plan("yes")
+        with pytest.raises(DriverError, match="No space left on device"):
+            await bed.driver.create(plan)
+        assert (await bed.driver.observe(other.id)) is not None
+        await asyncio.to_thread((small_disk / "fill").unlink)
+        await bed.driver.remove(plan.id)
+        plan = await bed.start("yes")
+        with (small_disk / "fill").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        for id in (plan.id, other.id):
+            seen = await bed.driver.observe(id)
+            assert seen is not None
+            assert seen.state == "running"
+        await bed.driver.kill(plan.id, signal.SIGKILL)
+        assert (await bed.stopped(plan.id)).exit_code == 137
+        await asyncio.to_thread((small_disk / "fill").unlink)
+        assert await bed.driver.exec(other.id, "check", ["true"], 5) == 0
+
+    with_bed(small_disk, scenario)

@@ -24,6 +24,10 @@ _SLACK = 1 << 20  # bytes above that before anything is cut, at the most
 _LEAST_SLACK = 64 << 10
 _BLOCK = 4096
 _SECONDS, _BUSY_SECONDS = 1.0, 0.05  # between looks: where nothing was to be cut, where something was
+_FASTEST = 1 << 30  # bytes that containers may print in a second
+_SCARCE = 1 << 30  # free bytes of the disk, or an eighth of a smaller one, below which files keep less
+_KEEP_SCARCE = 1 << 20
+_MOST = 1 << 63
 
 _FALLOC_FL_KEEP_SIZE = 1
 _FALLOC_FL_PUNCH_HOLE = 2
@@ -71,14 +75,15 @@ def _held(path: Path) -> int:
         return 0
 
 
-def trim_task(folder: Path) -> int:
-    """Trims the output of a task's containers; how many files were cut. ``folder``: of all that they wrote."""
+def trim_task(folder: Path, most: int = _MOST) -> int:
+    """Trims the output of a task's containers, to their bounds or ``most`` bytes if that is less; how many files were
+    cut. ``folder``: of all that they wrote."""
     cut = 0
     for container in _entries(folder):
         for stream in ("stdout", "stderr"):
             with contextlib.suppress(OSError):
                 if _held(container / stream) > _LEAST_SLACK:  # most files are small: don't ask for their bound
-                    cut += trim(container / stream, _bound(container)) > 0
+                    cut += trim(container / stream, min(_bound(container), most)) > 0
     return cut
 
 
@@ -95,15 +100,27 @@ def _entries(folder: Path) -> Iterator[Path]:
             yield folder / entry.name
 
 
+def _space(folder: Path) -> tuple[int, bool]:
+    """(free bytes of the disk, whether that is little)."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return _SCARCE, False
+    free = disk.f_bavail * disk.f_frsize
+    return free, free < min(_SCARCE, disk.f_blocks * disk.f_frsize // 8)
+
+
 def _run(logs: Path, tasks: Path, lock: Path, own: Path, groups: Sequence[Path]) -> None:
     for file in (lock, *groups):  # a service manager that stops the agent must not find this process in its unit
         with contextlib.suppress(OSError):
             file.write_text(str(os.getpid()))
     while lock.exists():
-        cut = sum(trim_task(logs / task.name) for task in _entries(tasks))
+        free, scarce = _space(logs)
+        most = _KEEP_SCARCE if scarce else _MOST
+        cut = sum(trim_task(logs / task.name, most) for task in _entries(tasks))
         with contextlib.suppress(OSError):
             cut += trim(own, _KEEP_OWN) > 0
-        time.sleep(_BUSY_SECONDS if cut else _SECONDS)
+        time.sleep(_BUSY_SECONDS if cut else min(max(free / _FASTEST, _BUSY_SECONDS), _SECONDS))
 
 
 if __name__ == "__main__":
