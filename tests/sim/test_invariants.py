@@ -158,9 +158,7 @@ def test_no_address_is_reused_before_it_is_free() -> None:
     assert judged({"t": spec("172.31.0.9")}, heard=601.0) is None
 
 
-def test_nothing_is_started_twice() -> None:
-    assert law.a_container_starts_once(f"{ID}-0", {f"{ID}-0"})
-    assert law.a_container_starts_once(f"{ID}-1", {f"{ID}-0"}) is None
+def test_a_task_runs_on_one_node() -> None:
     assert law.a_task_runs_on_one_node(f"{ID}-1", "a", {"a": set(), "b": {f"{ID}-0"}})
     assert law.a_task_runs_on_one_node(f"{ID}-1", "a", {"a": {f"{ID}-0"}, "b": set()}) is None
 
@@ -188,6 +186,13 @@ def test_everything_comes_to_rest() -> None:
     assert law.everything_comes_to_rest(over, set(), set()) is None
     assert law.everything_comes_to_rest(over, here, set())
     assert law.everything_comes_to_rest(replace(over, attachments=attached), set(), set())
+
+
+def test_health_is_shown_as_its_node_knows_it() -> None:
+    running = changed(containers=(Container(id="1", name="app", status="RUNNING", health="HEALTHY"),))
+    assert law.health_is_shown(running, {(ID, "app"): ("HEALTHY", 5.0)}) is None
+    assert law.health_is_shown(running, {(ID, "app"): ("UNHEALTHY", 5.0)})
+    assert law.health_is_shown(running, {})
 
 
 CALM = law.Causes(asked=False, ended=(), rebooted=False, heard=1.0)

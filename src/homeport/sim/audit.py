@@ -15,7 +15,8 @@ from homeport.services.ec2.model import INTERFACES, NetworkInterface
 from homeport.services.ecs.agentgw import HOLD_SECONDS, LOST_SECONDS
 from homeport.services.ecs.model.instance import ROOMS, Room
 from homeport.services.ecs.model.task import TASKS, Task, TaskStatus
-from homeport.sim import invariants
+from homeport.sim import conduct, invariants
+from homeport.sim.containers import Containers
 from homeport.sim.machine import Fabric, Machine
 from homeport.store import Change, Table, View
 from homeport.store.journal import Commit
@@ -31,10 +32,21 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Auditor:
-    """The control plane's and the machines' witness. ``violation`` is the first one; ``found`` is called at it."""
+    """The control plane's and the machines' witness. ``violation`` is the first one; ``found`` is called at it.
+    ``later`` calls a function after so many seconds. ``clear``: whether nothing was in the way of what a node tells of
+    health, all the time since then."""
 
-    def __init__(self, time: Callable[[], float], found: Callable[[], None], *, tell: bool = False) -> None:
-        self._time, self._found = time, found
+    def __init__(
+        self,
+        time: Callable[[], float],
+        later: Callable[[float, Callable[[], None]], object],
+        found: Callable[[], None],
+        clear: Callable[[str, float], bool],
+        *,
+        tell: bool = False,
+    ) -> None:
+        self._time, self._found, self._clear = time, found, clear
+        self.containers = Containers(time, self._check, later, self._health)
         self._tell, self._history = tell, hashlib.blake2b(digest_size=16)
         self.violation: Violation | None = None
         self.story: list[str] = []  # only where ``tell``
@@ -122,20 +134,21 @@ class Auditor:
             found = invariants.answers_only_go_forward(arn, least, status)
             self._check(invariants.answers_only_go_forward, found, arn.rpartition("/")[2])
             self._furthest[arn] = max(status, self._furthest.get(arn, status))
+            self._shown(task)
+
+    def _shown(self, task: Mapping[str, Any]) -> None:
+        known = self.tasks.get(task["taskArn"].rpartition("/")[2])
+        essential = {c.name for c in known.containers if c.essential} if known else set()
+        healths = {c["healthStatus"] for c in task["containers"] if c["name"] in essential}
+        if healths:
+            found = conduct.a_tasks_health_is_that_of_its_containers(task["healthStatus"], healths)
+            self._check(conduct.a_tasks_health_is_that_of_its_containers, found, task["taskArn"].rpartition("/")[2])
 
     def told(self) -> dict[str, TaskStatus]:
         """The furthest status of each task that any caller was given."""
         return dict(self._furthest)
 
     # --- machines ---------------------------------------------------------------------------------------------------
-
-    def starting(self, node: str, container: str) -> None:
-        task = container.rpartition("-")[0]
-        begun = {name: machine.runtime.begun for name, machine in self.machines.items()}
-        found = invariants.a_container_starts_once(container, begun[node])
-        self._check(invariants.a_container_starts_once, found, task)
-        found = invariants.a_task_runs_on_one_node(container, node, begun)
-        self._check(invariants.a_task_runs_on_one_node, found, task)
 
     def attaching(self, node: str, task_id: str, interface: InterfaceSpec) -> None:
         found = invariants.no_address_is_attached_twice(interface, self.nodes(), HOLD_SECONDS)
@@ -197,7 +210,7 @@ class Auditor:
         if old.desired_status != new.desired_status and new.instance is not None:
             found = invariants.a_stop_has_its_cause(new, self._causes(new), LOST_SECONDS)
             self._check(invariants.a_stop_has_its_cause, found, new.id)
-        self._against_runtimes(new)
+        self._against_runtimes(old, new)
 
     def _causes(self, task: Task) -> invariants.Causes:
         machine = self.machine_of(task)
@@ -205,19 +218,35 @@ class Auditor:
         rebooted = machine is not None and machine.boots > 1
         return invariants.Causes(task.arn in self.asked, self.ends(task), rebooted, heard)
 
-    def _against_runtimes(self, task: Task) -> None:
-        found = invariants.nothing_is_stopped_that_runs(task, self.running())
-        self._check(invariants.nothing_is_stopped_that_runs, found, task.id)
-        found = invariants.exit_codes_are_true(task, self.ends(task))
-        self._check(invariants.exit_codes_are_true, found, task.id)
-        begun = {id for machine in self.machines.values() for id in machine.runtime.begun}
-        found = invariants.what_is_running_was_started(task, begun)
-        self._check(invariants.what_is_running_was_started, found, task.id)
+    def _against_runtimes(self, old: Task, new: Task) -> None:
+        runtimes = [machine.runtime for machine in self.machines.values()]
+        ids = invariants.runtime_ids(new)
+        running = {id for id in ids if any(runtime.runs(id) for runtime in runtimes)}
+        found = invariants.nothing_is_stopped_that_runs(new, running)
+        self._check(invariants.nothing_is_stopped_that_runs, found, new.id)
+        found = invariants.exit_codes_are_true(new, self.ends(new))
+        self._check(invariants.exit_codes_are_true, found, new.id)
+        found = invariants.what_is_running_was_started(new, self.containers.begun(ids))
+        self._check(invariants.what_is_running_was_started, found, new.id)
+        if old.containers != new.containers and (machine := self.machine_of(new)) is not None:
+            ends = machine.runtime.ends
+            by_name = {c.name: ends[id] for c, id in zip(new.containers, ids, strict=True) if id in ends}
+            self.containers.told(machine.name, old, new, machine.records.find(new.id), by_name)
 
     def ends(self, task: Task) -> dict[str, Observed]:
-        """How the task's containers ended, on whatever node."""
+        """How the task's containers last ended, on whatever node."""
         runtimes = [machine.runtime for machine in self.machines.values()]
         return {id: r.ends[id] for id in invariants.runtime_ids(task) for r in runtimes if id in r.ends}
+
+    def _health(self, node: str, task_id: str, name: str, since: float) -> None:
+        """A node has known the health of a container for as long as it may take to be seen, if it still is the same."""
+        task, (known, changed) = self.tasks.get(task_id), self.containers.health[task_id, name]
+        if task is None or task.lost or changed != since or not self._clear(node, since):
+            return
+        shown = next(c for c in task.containers if c.name == name)
+        if shown.status != "STOPPED" and task.last_status < TaskStatus.STOPPED:
+            found = conduct.health_is_seen_in_time(name, known, shown.health)
+            self._check(conduct.health_is_seen_in_time, found, task_id)
 
     def _interface(self, new: NetworkInterface) -> None:
         found = invariants.no_address_is_given_twice(new, self.interfaces.values())
@@ -264,6 +293,6 @@ def _told(change: Change) -> str:
     task = change.new
     if task is None:
         return f"store: task {change.key.id} forgotten"
-    containers = ", ".join(f"{c.name} {c.status} {c.exit_code}" for c in task.containers)
+    containers = ", ".join(f"{c.name} {c.status} {c.exit_code} {c.health}" for c in task.containers)
     wanted = f"wanted {task.desired_status}, node says {task.node_status.name}"
     return f"store: {change.version} task {task.id} {task.last_status.name} ({wanted}; {containers}) — {change.cause}"

@@ -70,6 +70,7 @@ class Server:
         self.plane: ControlPlane | None = None  # None: nobody listens
         self.disk_full_until = 0.0
         self.next_append: Fault | None = None
+        self._ill = 0.0  # when it last was away, or its disk failed
         self._loop, self._net, self._random, self._witness = loop, net, random, witness
         self._pool, self._prefix = pool, prefix
         self._away = RESTART_SECONDS
@@ -89,12 +90,18 @@ class Server:
         if self.process is not None:
             self.process.spare()
 
+    def well_since(self) -> float:
+        """Since when it is there, and its disk writes."""
+        return self._loop.time() if self.plane is None else self._ill
+
     def _fault(self, commits: Sequence[Commit]) -> Fault:
         delay = self._random.uniform(0.0005, 0.004) + (0.3 if self._random.random() < 0.005 else 0.0)
         if self._loop.time() < self.disk_full_until:
+            self._ill = self._loop.time()
             return Fault("refused", delay)
         if self.next_append is not None and commits:
             fault, self.next_append = self.next_append, None
+            self._ill = self._loop.time()
             return fault
         return Fault("lands", delay)
 
@@ -120,7 +127,7 @@ class Server:
         async with asyncio.TaskGroup() as group:
             group.create_task(plane.gateway.run(), name="agent gateway")
             group.create_task(plane.task_loop.run(), name="task loop")
-            self.plane = plane
+            self.plane, self._ill = plane, self._loop.time()
             raise await fatal
 
     def _furnish(self, tx: Tx, ids: BitIds) -> None:

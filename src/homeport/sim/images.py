@@ -13,13 +13,20 @@ IMAGES: dict[str, Behaviour] = {
     "fails": Behaviour(runs=3.0, exit_code=7),
     "flash": Behaviour(runs=0.0, exit_code=5),
     "init": Behaviour(runs=1.5),
+    "worker": Behaviour(runs=70.0, exit_code=9),
+    "leaks": Behaviour(runs=65.0, ends="oom"),
+    "flaps": Behaviour(check=lambda now: 1 if now % 80.0 < 25.0 else 0),
+    "sick": Behaviour(check=lambda now: 1),
+    "hangs": Behaviour(check=lambda now: None),
+    "warms": Behaviour(check=lambda now: 0 if now % 100.0 > 30.0 else None, check_seconds=0.6),
     "oom": Behaviour(runs=4.0, ends="oom"),
     "vanishes": Behaviour(runs=6.0, ends="lost"),
     "missing": Behaviour(pull_error="pull access denied for missing, repository does not exist"),
     "nouser": Behaviour(create_error="unable to find user nobody2: no matching entries in passwd file"),
     "noentry": Behaviour(start_error='exec: "/no/such": no such file or directory'),
 }
-GOOD = ("web", "web", "web", "slow", "deaf", "long")  # those that run until they are stopped, or nearly
+GOOD = ("web", "web", "web", "slow", "deaf", "long", "flaps", "sick", "hangs", "warms", "worker")  # that run for long
+ENDING = ("worker", "worker", "long", "leaks", "job")
 SHORT = ("job", "flash", "init", "fails")
 
 

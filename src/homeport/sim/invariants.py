@@ -197,10 +197,6 @@ def a_task_runs_on_one_node(container: str, node: str, others: Mapping[str, Coll
     return None
 
 
-def a_container_starts_once(container: str, begun: Collection[str]) -> str | None:
-    return f"{container} is started again" if container in begun else None
-
-
 def no_address_is_attached_twice(new: InterfaceSpec, nodes: Iterable[Node], hold: float) -> str | None:
     for node in nodes:
         for task, held in node.interfaces.items():
@@ -258,6 +254,15 @@ def everything_comes_to_rest(task: Task, running: Collection[str], on_its_node: 
         if (container.status == "RUNNING") != (id in on_its_node):
             where = "runs" if id in on_its_node else "doesn't run"
             return f"{task.id}: {container.name} is {container.status} and {where} on its node"
+    return None
+
+
+def health_is_shown(task: Task, known: Mapping[tuple[str, str], tuple[str, float]]) -> str | None:
+    """``known``: health as nodes know it, by ids of task and container's name."""
+    for container in task.containers:
+        health, _ = known.get((task.id, container.name), ("UNKNOWN", 0.0))
+        if container.status == "RUNNING" and container.health != health:
+            return f"{task.id}: {container.name} is shown {container.health}, its node knows it to be {health}"
     return None
 
 

@@ -27,11 +27,13 @@ class _NoWait(selectors.DefaultSelector):
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """The kernel is asked only before giving up: nothing on this loop comes from there but the end of a thread."""
+        if timeout is not None:
+            self.now += max(0.0, timeout)
+            return []
         events = super().select(0)
-        if not events and timeout is None:
+        if not events:
             raise Stuck("the simulation is stuck: no timer, no ready task")
-        if not events and timeout is not None and timeout > 0:
-            self.now += timeout
         return events
 
 

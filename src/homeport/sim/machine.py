@@ -11,18 +11,18 @@ import msgspec
 
 from homeport.agent import main
 from homeport.agent.config import AgentSettings, Host
-from homeport.agent.drivers import DriverError, Observed
-from homeport.agent.drivers.fake import FakeContainer, FakeDriver, FakeRuntime
+from homeport.agent.drivers import DriverError
 from homeport.agent.network import NetworkError
 from homeport.agent.network.fake import FakeFabric, FakeNetwork
 from homeport.agent.state import Instance, MemoryRecords, TaskRecord
 from homeport.agent.transport import CallFailed, Channel, Closed
 from homeport.agentapi import InterfaceSpec
 from homeport.core.ids import BitIds
-from homeport.sim.images import behaviour
+from homeport.sim.containers import Containers
 from homeport.sim.loop import SimClock, SimLoop
 from homeport.sim.net import Connection, Hung, Net, Reply, Unreachable
 from homeport.sim.process import Process
+from homeport.sim.runtime import Runtime, WatchedDriver
 
 RESTART_SECONDS = 1.0  # from an agent's end by itself until its supervisor starts it again
 
@@ -38,7 +38,8 @@ class Upstream(Protocol):
 class Witness(Protocol):
     """Who is told of what happens on machines, at the moment it happens."""
 
-    def starting(self, node: str, container: str) -> None: ...
+    @property
+    def containers(self) -> Containers: ...
 
     def attaching(self, node: str, task_id: str, interface: InterfaceSpec) -> None: ...
 
@@ -59,39 +60,6 @@ class Fabric(FakeFabric):
         self.interfaces.setdefault(node, {})[task_id] = interface
 
 
-class Runtime(FakeRuntime):
-    """Remembers every start and every end, also of containers that were removed."""
-
-    def __init__(self, node: str, witness: Witness, wall: Callable[[], float]) -> None:
-        super().__init__(behaviour, wall)
-        self._node, self._witness = node, witness
-        self.begun: set[str] = set()
-        self.ends: dict[str, Observed] = {}
-
-    def start(self, container: FakeContainer) -> None:
-        self._witness.starting(self._node, container.plan.id)
-        self.begun.add(container.plan.id)
-        super().start(container)
-
-    def notify(self, id: str) -> None:
-        container = self.containers.get(id)
-        if container is not None:
-            self._witness.happened(f"{self._node}: {id} {container.seen.state} {container.seen.exit_code}")
-            if container.seen.state in ("stopped", "lost"):
-                self.ends[id] = container.seen
-        super().notify(id)
-
-    def reboot(self) -> None:
-        super().reboot()
-        for id, container in self.containers.items():
-            if container.seen.state == "lost":
-                self.ends.setdefault(id, container.seen)
-
-    def forget_watchers(self) -> None:
-        """Their process is dead."""
-        self._watchers.clear()
-
-
 class Machine:
     def __init__(
         self,
@@ -107,10 +75,11 @@ class Machine:
     ) -> None:
         self.name = name
         self.clock = SimClock(loop)
-        self.runtime = Runtime(name, witness, self.clock.wall)
+        self.runtime = Runtime(name, witness.containers, witness.happened, self.clock.wall)
         self.records = MemoryRecords()
         self.process: Process | None = None
-        self.runtime_stopped_until = self.disk_full_until = 0.0
+        self.disk_full_until = 0.0
+        self.telemetry: tuple[Connection, float] | None = None  # since when
         self._loop, self._random, self._net, self._upstream = loop, random, net, upstream
         self._fabric, self._witness, self._settings, self._host = fabric, witness, settings, host
         self.boots = 1
@@ -125,6 +94,19 @@ class Machine:
             self._away = seconds
             self.process.kill_at(touch, after)
 
+    def stop_runtime(self, seconds: float) -> None:
+        self.runtime.stopped_until = self._loop.time() + seconds
+        self._loop.call_later(seconds, self.runtime.restart)
+        self._witness.containers.troubled(self.name, seconds)
+
+    def fill_disk(self, seconds: float) -> None:
+        self.disk_full_until = self._loop.time() + seconds
+        self._witness.containers.troubled(self.name, seconds)
+
+    def set_clock(self, seconds: float) -> None:
+        self.clock.epoch += seconds
+        self._witness.containers.clock_set(self.name)
+
     def reboot(self, seconds: float) -> None:
         """The power fails; it is back after ``seconds``. Nobody is told: connections just fall silent."""
         self._powered = False
@@ -136,7 +118,7 @@ class Machine:
 
     def calm(self) -> None:
         """No more faults of the machine itself."""
-        self.runtime_stopped_until = self.disk_full_until = 0.0
+        self.runtime.stopped_until = self.disk_full_until = 0.0
         if self.process is not None:
             self.process.spare()
 
@@ -153,9 +135,9 @@ class Machine:
     async def _serve(self, process: Process) -> None:
         await main.serve(
             self._settings,
-            FakeDriver(self.runtime, lambda call, id: self._drive(process, call, id)),
+            self._driver(process),
             FakeNetwork(self._fabric, self.name, fault=lambda call, id: self._plumb(process, call, id)),
-            NodeTransport(self.name, process, self._net, self._upstream),
+            NodeTransport(self, process, self._net, self._upstream),
             self.clock,
             BitIds(self._random.getrandbits),
             asyncio.Event(),
@@ -163,23 +145,35 @@ class Machine:
             host=msgspec.structs.replace(self._host, boot_id=f"{self.name}/{self.boots}"),
         )
 
+    def _driver(self, process: Process) -> WatchedDriver:
+        book = self._witness.containers
+        return WatchedDriver(self.name, self.runtime, book, lambda call, id: self._drive(process, call, id))
+
+    def saved(self, record: TaskRecord) -> None:
+        self._witness.containers.saved(self.name, record, self.runtime.volumes)
+
+    def connected(self, query: dict[str, str], connection: Connection) -> None:
+        if "containerInstance" in query:
+            self.telemetry = (connection, self._loop.time())
+
     def disk_seconds(self) -> float:
         return self._random.uniform(0.0005, 0.01)
 
     def _drive(self, process: Process, call: str, id: str) -> None:
         process.touch()
-        if self._loop.time() < self.runtime_stopped_until:
+        if not self.runtime.answers():
             raise DriverError("DockerTimeoutError", "the runtime doesn't answer")
         self._witness.happened(f"{self.name}: {call} {id}")
 
     def _plumb(self, process: Process, call: str, id: str) -> None:
         process.touch()
-        if self._loop.time() < self.runtime_stopped_until and self._random.random() < 0.5:
+        if not self.runtime.answers() and self._random.random() < 0.5:
             raise NetworkError("netlink is out of memory")
         self._witness.happened(f"{self.name}: {call} {id}")
 
     def _died(self) -> None:
         self._witness.happened(f"{self.name}: agent is dead for {self._away:g} s")
+        self._witness.containers.agent_died(self.name)
         self._gone()
 
     def _ended(self, process: Process, done: asyncio.Task[None]) -> None:
@@ -191,6 +185,7 @@ class Machine:
         if error is not None and not _expected(error):
             self._witness.agent_failed(self.name, error)
         self._witness.happened(f"{self.name}: agent ended: {error!r}")
+        self._witness.containers.agent_died(self.name)
         self._gone()
 
     def _gone(self) -> None:
@@ -226,6 +221,7 @@ class Disk:
     async def save(self, record: TaskRecord) -> None:
         await self._begin()
         await self._kept.save(record)
+        self._machine.saved(record)
         await asyncio.sleep(self._machine.disk_seconds())
 
     async def save_instance(self, instance: Instance) -> None:
@@ -247,8 +243,9 @@ class Disk:
 class NodeTransport:
     """``Transport`` over the simulated network."""
 
-    def __init__(self, node: str, process: Process, net: Net, upstream: Upstream) -> None:
-        self._node, self._process, self._net, self._upstream = node, process, net, upstream
+    def __init__(self, machine: Machine, process: Process, net: Net, upstream: Upstream) -> None:
+        self._machine, self._process, self._net, self._upstream = machine, process, net, upstream
+        self._node = machine.name
 
     async def call(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         sent = msgspec.json.decode(msgspec.json.encode(params))
@@ -257,6 +254,7 @@ class NodeTransport:
 
     async def connect(self, endpoint: str, query: dict[str, str]) -> Channel:
         connection: Connection = await self._ask(lambda: self._upstream.upgrade(self._node, query))
+        self._machine.connected(query, connection)
         return NodeChannel(self._process, connection)
 
     async def _ask(self, submit: Callable[[], asyncio.Future[Reply] | None]) -> Any:

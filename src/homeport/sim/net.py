@@ -46,6 +46,10 @@ class Net:
         """When the last peer that is cut off isn't any more."""
         return max(self._cut.values(), default=0.0)
 
+    def cut_off_until(self, peer: str) -> float:
+        """Until when the peer was last cut off."""
+        return self._cut.get(peer, 0.0)
+
     def reset(self, peer: str) -> None:
         """Ends the peer's connections; what is under way on them is lost."""
         for connection in self._connections.pop(peer, []):

@@ -39,6 +39,7 @@ def left(view: View, auditor: Auditor) -> Wrong | None:
         ("rooms that are taken", [r.arn for r in auditor.rooms.values() if r.cpu_used or r.memory_used or r.tasks]),
         ("containers", [id for machine in machines for id in machine.runtime.containers]),
         ("folders", [id for machine in machines for id in machine.runtime.task_folders]),
+        ("volumes", [id for machine in machines for id in machine.runtime.volumes]),
     )
 
 
@@ -50,6 +51,10 @@ def _tasks(auditor: Auditor) -> Wrong | None:
         found = invariants.everything_comes_to_rest(task, running, on_its_node)
         if found is not None:
             return Wrong(invariants.name_of(invariants.everything_comes_to_rest), found)
+        if task.last_status == TaskStatus.RUNNING:
+            found = invariants.health_is_shown(task, auditor.containers.health)
+            if found is not None:
+                return Wrong(invariants.name_of(invariants.health_is_shown), found)
         if task.last_status == TaskStatus.STOPPED and not task.lost:
             found = invariants.every_end_is_told(task, auditor.ends(task))
             if found is not None:
@@ -76,6 +81,7 @@ def _strangers(auditor: Auditor) -> Wrong | None:
     containers = [id for machine in auditor.machines.values() for id in machine.runtime.containers]
     return _first(
         ("containers", [id for id in containers if id.rpartition("-")[0] not in live]),
+        ("volumes", [id for machine in auditor.machines.values() for id in machine.runtime.volumes if id not in live]),
         ("interfaces on nodes", [id for node in auditor.nodes() for id in node.interfaces if id not in live]),
     )
 

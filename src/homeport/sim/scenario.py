@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from homeport.sim.images import GOOD, IMAGES, SHORT
+from homeport.sim.definitions import draw_definition
 
 SECONDS = 600.0  # simulated, at the least, before everything is put right again
 
@@ -67,7 +67,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
 
 
-SIZES = (("256", "512"), ("256", "512"), ("512", "1024"), ("512", "3072"), ("1024", "2048"))
 CLUSTERS = ("default", "demo")
 FAMILIES = 6
 GROUPS = 3
@@ -172,40 +171,7 @@ def _moment(random: Random) -> float:
 
 
 def _define(random: Random, at: float, family: int) -> Step:
-    cpu, memory = random.choice(SIZES)
-    members = {"family": f"f{family}", "cpu": cpu, "memory": memory, "containerDefinitions": _containers(random)}
-    return Step(at=at, do="define", more=members)
-
-
-def _containers(random: Random) -> list[dict[str, Any]]:
-    app = _container("app", random.choice(GOOD), random)
-    match random.randrange(10):
-        case 0 | 1 | 2:
-            return [app]
-        case 3:
-            return [_container("app", random.choice(list(IMAGES)), random)]
-        case 4:
-            return [app, _container("side", random.choice(SHORT), random, essential=False)]
-        case 5:
-            return [app, _container("log", random.choice(list(IMAGES)), random, essential=random.random() < 0.5)]
-        case 6 | 7:
-            init = _container("init", random.choice(SHORT), random, essential=False)
-            return [{**app, "dependsOn": [_needs("init", random.choice(("COMPLETE", "SUCCESS")))]}, init]
-        case _:
-            proxy = {**_container("proxy", "web", random), "dependsOn": [_needs("db", "START")]}
-            app = {**app, "dependsOn": [_needs("proxy", "START"), _needs("init", "COMPLETE")]}
-            init = _container("init", "init", random, essential=False)
-            return [app, proxy, _container("db", random.choice(GOOD), random), init]
-
-
-def _needs(name: str, condition: str) -> dict[str, str]:
-    return {"containerName": name, "condition": condition}
-
-
-def _container(name: str, image: str, random: Random, *, essential: bool = True) -> dict[str, Any]:
-    timeout = random.choice((None, 2, 10))
-    made = {"name": name, "image": f"{image}:1", "essential": essential}
-    return {**made, "stopTimeout": timeout} if timeout is not None else made
+    return Step(at=at, do="define", more=draw_definition(random, family))
 
 
 def _run(random: Random) -> dict[str, Any]:

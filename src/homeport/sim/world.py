@@ -16,6 +16,7 @@ from homeport.sim import rest
 from homeport.sim.audit import Auditor, Violation
 from homeport.sim.client import Client
 from homeport.sim.control import Server
+from homeport.sim.definitions import described
 from homeport.sim.loop import SimLoop, run
 from homeport.sim.machine import Fabric, Machine
 from homeport.sim.net import Net
@@ -64,7 +65,7 @@ class World:
         self._loop, self._scenario = loop, scenario
         self._over = asyncio.Event()
         self.seconds = 0.0
-        self.auditor = Auditor(loop.time, self._over.set, tell=tell)
+        self.auditor = Auditor(loop.time, loop.call_later, self._over.set, self._clear, tell=tell)
         self._net = Net(loop, self._random("network"), loss=0.0)
         self._fabric = self.auditor.fabric = Fabric(self.auditor)
         self._server = Server(
@@ -74,6 +75,14 @@ class World:
         self._machines = [self._machine(number) for number in range(scenario.nodes)]
         self.auditor.machines = {machine.name: machine for machine in self._machines}
         self._calls: set[asyncio.Task[None]] = set()
+
+    def _clear(self, node: str, since: float) -> bool:
+        """Whether nothing was in the way of what a node tells of health, all the time since then."""
+        machine = next(machine for machine in self._machines if machine.name == node)
+        connection, connected = machine.telemetry or (None, 0.0)
+        if connection is None or connection.over or connected > since or self._net.cut_off_until(node) > since:
+            return False
+        return self._server.well_since() <= since
 
     def _random(self, what: str) -> Random:
         return chance(self._scenario.seed, what)
@@ -165,7 +174,6 @@ class World:
     def _do(self, step: Step) -> None:
         self.auditor.happened(f"step: {describe(step)}")
         machine = self._machines[step.node % len(self._machines)]
-        until = self._loop.time() + step.seconds
         match step.do:
             case "kill-server":
                 self._server.kill(step.seconds, step.touch, step.after)
@@ -177,18 +185,19 @@ class World:
             case "restart-runtime":
                 machine.runtime.restart()
             case "stop-runtime":
-                machine.runtime_stopped_until = until
-                self._loop.call_at(until, machine.runtime.restart)
+                machine.stop_runtime(step.seconds)
             case "reboot":
                 machine.reboot(step.seconds)
             case "disk-full":
-                self._server.disk_full_until = until
+                self._server.disk_full_until = self._loop.time() + step.seconds
             case "disk-unsure":
                 self._server.next_append = Fault("kept" if step.after else "lost", 0.002)
             case "node-disk-full":
-                machine.disk_full_until = until
+                machine.fill_disk(step.seconds)
+            case "set-clock" if step.node >= 0:
+                machine.set_clock(step.seconds)
             case "set-clock":
-                (machine if step.node >= 0 else self._server).clock.epoch += step.seconds
+                self._server.clock.epoch += step.seconds
             case "cut" | "silence":
                 self._net.cut(machine.name, step.seconds)
             case "reset":
@@ -201,14 +210,10 @@ class World:
 
 def describe(step: Step) -> str:
     words = {k: v for k, v in msgspec.to_builtins(step).items() if k not in ("at", "do", "more")}
-    rest = " ".join(f"{k}={v}" for k, v in {**words, **step.more}.items() if k != "containerDefinitions")
+    hidden = ("containerDefinitions", "volumes")
+    rest = " ".join(f"{k}={v}" for k, v in {**words, **step.more}.items() if k not in hidden)
     if step.do == "define":
-        rest += " " + ", ".join(
-            f"{c['name']}={c['image'].partition(':')[0]}"
-            + ("" if c["essential"] else " (not essential)")
-            + "".join(f" after {d['containerName']} {d['condition']}" for d in c.get("dependsOn", ()))
-            for c in step.more["containerDefinitions"]
-        )
+        rest += f" {described(step.more)}"
     return f"{step.do} {rest}".rstrip()
 
 
