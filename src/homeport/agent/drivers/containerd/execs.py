@@ -14,7 +14,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
-from homeport.agent.drivers.containerd.client import AlreadyExists, Client, FailedPrecondition, NotFound
+from homeport.agent.drivers.containerd.client import AlreadyExists, CallError, Client, FailedPrecondition, NotFound
 from homeport.agent.drivers.containerd.gate import Gate
 from homeport.agent.drivers.containerd.oom import Kills
 from homeport.core.clock import Clock
@@ -26,6 +26,7 @@ _NOWHERE = ("/dev/null", "/dev/zero")
 _KILLED_SECONDS = 5.0  # that a killed command has to be gone
 # Commands that are begun at once, for each core: a beginning is about 50 ms of work, and waiting for it is none.
 AT_ONCE = 2
+_KNOWN = 256  # commands that are kept ready, of some 2 KB each
 
 
 class _Spec(msgspec.Struct):
@@ -39,6 +40,7 @@ class Execs:
 
     def __init__(self, client: Client, kills: Kills, clock: Clock) -> None:
         self._client, self._kills, self._clock = client, kills, clock
+        self._known: dict[tuple[str, tuple[str, ...]], AnyMessage] = {}
         self._gate = Gate(AT_ONCE * (os.cpu_count() or 1))
 
     async def run(self, task_id: str, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
@@ -58,13 +60,10 @@ class Execs:
         return code
 
     async def _run(self, id: str, name: str, command: Sequence[str], seconds: float) -> int | None:
-        client = self._client
-        spec = (await client.call(c.GET_CONTAINER, pb.ContainerId(id=id))).container.spec
-        process = msgspec.json.decode(spec.value, type=_Spec).process | {"args": list(command), "terminal": False}
-        body = AnyMessage(type_url=_PROCESS_TYPE, value=msgspec.json.encode(process))
+        client, body = self._client, await self._process(id, tuple(command))
         request = pb.ExecRequest(container_id=id, exec_id=name, spec=body, stdout=_NOWHERE[0], stderr=_NOWHERE[1])
         this = pb.TaskRequest(container_id=id, exec_id=name)
-        made, pid = False, 0
+        made, pid, code = False, 0, None
         try:
             async with self._gate.passing():
                 try:
@@ -75,12 +74,37 @@ class Execs:
                 made = True
                 pid = (await client.call(c.START_TASK, this)).pid
             async with asyncio.timeout(seconds):  # ours: containerd answers a deadline of the call's with any error
-                return (await client.call(c.WAIT_TASK, this, seconds + _KILLED_SECONDS)).exit_status
+                code = (await client.call(c.WAIT_TASK, this, seconds + _KILLED_SECONDS)).exit_status
         except TimeoutError:
-            return None
+            pass
         finally:
-            if made:
+            if made and (code is None or not await _forgotten(client, this)):
                 await _end(client, this, pid)
+        return code
+
+    async def _process(self, id: str, command: tuple[str, ...]) -> AnyMessage:
+        """What the runtime is told of the command. It is kept, since a health check runs again and again; what a
+        container may do is settled when it is made."""
+        body = self._known.pop((id, command), None)
+        if body is None:
+            spec = (await self._client.call(c.GET_CONTAINER, pb.ContainerId(id=id))).container.spec
+            process = msgspec.json.decode(spec.value, type=_Spec).process | {"args": command, "terminal": False}
+            body = AnyMessage(type_url=_PROCESS_TYPE, value=msgspec.json.encode(process))
+        self._known[(id, command)] = body  # the latest is the last
+        if len(self._known) > _KNOWN:
+            del self._known[next(iter(self._known))]
+        return body
+
+
+async def _forgotten(client: Client, this: pb.TaskRequest) -> bool:
+    """Forgets a run that has ended; False: it couldn't."""
+    try:
+        await client.call(c.DELETE_PROCESS, this)
+    except NotFound:
+        return True
+    except CallError:
+        return False
+    return True
 
 
 async def _end(client: Client, this: pb.TaskRequest, pid: int = 0) -> None:
