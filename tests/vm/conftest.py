@@ -1,0 +1,32 @@
+"""The one machine that all these tests share: each boot takes an emulated processor long."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.vm import Machine
+from support.vm.homeport import FOLDER, PACKAGES
+from support.vm.node import Guest
+
+CACHE, SOFTWARE = os.environ.get("HOMEPORT_VM_CACHE"), os.environ.get("HOMEPORT_VM_SOFTWARE")
+
+
+@pytest.fixture(scope="session")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    if not SOFTWARE:
+        pytest.skip("needs a virtual machine: make test-vm")
+    disks = {PACKAGES: Path(CACHE or "", "packages.ext4"), FOLDER: Path(SOFTWARE)}
+    machine = Machine(Path(CACHE or ""), tmp_path_factory.mktemp("vm"), disks)
+    try:
+        machine.start()
+        guest = Guest(machine)
+        guest.up()
+        for image in ("test", "httpd"):
+            guest.homeport.load(image)
+        yield guest
+    finally:
+        machine.cut_power()
