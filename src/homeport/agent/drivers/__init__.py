@@ -50,6 +50,7 @@ class ContainerPlan(msgspec.Struct, frozen=True):
     image: Image
     task_cpu: int = 0  # hard limits over the whole task, 0 for none; CPU units and MiB
     task_memory: int = 0
+    ephemeral_storage: int = 0  # GiB over the whole task, 0 for no limit
     netns: str | None = None  # path of the task's network namespace; None: an own empty one
     hostname: str = ""
     address: str | None = None  # the task's private address, for /etc/hosts

@@ -44,6 +44,7 @@ from homeport.agent.drivers.containerd.nfs import Mounts
 from homeport.agent.drivers.containerd.pause import Pauses
 from homeport.agent.drivers.containerd.records import record
 from homeport.agent.drivers.containerd.shared import both
+from homeport.agent.drivers.containerd.storage import Storage
 from homeport.agent.drivers.containerd.unpack import HELD, SNAPSHOTTER, prepare
 from homeport.core.clock import Clock
 from homeport.system import SystemClock
@@ -74,6 +75,7 @@ class ContainerdDriver:
         self._cgroups = Cgroups(instance.name)
         self._marks = observed.Marks(instance)
         self._kills = oom.Kills(instance, self._cgroups)
+        self._storage = Storage(instance)
         self._nfs = Mounts(instance.nfs)
         file_systems = FileSystems(efs or Efs(), instance.state / "efs", self._nfs)
         self._volumes = volumes.Volumes(instance.state / "agent", file_systems)
@@ -96,6 +98,7 @@ class ContainerdDriver:
         self._machine = machine.detect(self._cgroups)
         self._pauses = Pauses(self._client, self._instance, self._cgroups, self._machine.architecture)
         await self._steady("CannotListContainersError", self._sweep)
+        self._storage.detect()
         self._trimming = asyncio.create_task(trimmer.keep(self._instance))
 
     async def close(self) -> None:
@@ -173,6 +176,7 @@ class ContainerdDriver:
             user = users.resolve(plan.spec.user or resolved.config.user, accounts)
             self._cgroups.prepare(plan.task_id, plan.task_cpu, plan.task_memory)
             shared = await self._pauses.namespaces(plan)
+            self._storage.hold(plan)
             given = await provided.provide(self._client, self._instance, self._volumes, plan, resolved.chain_id, shared)
             container = self._container(plan, resolved, user, given)
         except users.BadUser as e:
@@ -189,6 +193,11 @@ class ContainerdDriver:
             await self._remove(plan.id)
             await self._create(plan)
             return
+        try:
+            self._storage.hold(plan, mounts)
+        except OSError as e:
+            await self._remove(plan.id)
+            raise DriverError("CannotCreateContainerError", str(e)) from None
         self._labels[plan.id] = dict(container.labels)
         await self._create_task(plan.id, self._labels[plan.id], mounts)
 
@@ -334,6 +343,7 @@ class ContainerdDriver:
         try:
             mounted.release(self._instance, task_id)
             await self._volumes.remove_task(task_id)
+            self._storage.release(task_id)
         except OSError as e:
             raise DriverError("CannotRemoveVolumeError", str(e)) from None
         await asyncio.to_thread(shutil.rmtree, self._instance.task(task_id), ignore_errors=True)
