@@ -92,10 +92,19 @@ def test_metadata_says_what_the_api_says(asker: Asker, tasks: Tasks) -> None:
     assert mine["DockerId"] == container["runtimeId"]
     assert mine["ImageID"] == container["imageDigest"]
     assert mine["Networks"][0]["IPv4Addresses"] == [asker.private]
-    assert asker.told(f"{asker.v4}/taskWithTags") == task
+    assert asker.told(f"{asker.v4}/taskWithTags") == {**task, "TaskTags": {"suite": "host"}}
+    assert task["Group"] == described["group"]
     assert asker.told(f"/v2/metadata/{mine['DockerId']}")["Name"] == "app"
     v3 = asker.environment["ECS_CONTAINER_METADATA_URI"].removeprefix("http://169.254.170.2")
     assert asker.told(f"{v3}/task") == asker.told("/v2/metadata")
+
+
+def test_a_standalone_task_cannot_be_protected(asker: Asker) -> None:
+    api = asker.environment["ECS_AGENT_URI"].removeprefix("http://169.254.170.2")
+    told = asker.told(f"{api}/task-protection/v1/state")
+    assert told == {"failure": {"Arn": asker.arn, "Detail": None, "Reason": "TASK_NOT_VALID"}}
+    status, told = asker.ask("/api/none/task-protection/v1/state")
+    assert (status, told["error"]["Code"]) == (404, "ResourceNotFoundException")
 
 
 def test_variables(asker: Asker) -> None:
@@ -179,6 +188,18 @@ def test_sdks_in_a_task_reach_the_api(asker: Asker, homeport: Homeport) -> None:
     assert asker.arn in tasks
     assert vpcs == 1
     assert "SignatureDoesNotMatch" in refused
+
+
+@pytest.mark.feature("Processor and memory statistics of every container reach the control plane")
+def test_the_control_plane_hears_what_a_container_uses(asker: Asker, homeport: Homeport) -> None:
+    def metrics() -> Any:
+        return json.loads(homeport.command("status", asker.arn, "--json").stdout)["metrics"] or {"task": {}}
+
+    told = until(metrics, lambda m: "cpu" in m["task"], 60)
+    app = told["containers"]["app"]
+    assert 0 <= app["cpu"]["minimum"] <= app["cpu"]["average"] <= app["cpu"]["maximum"] <= 100
+    assert 0 < app["memory"]["minimum"] <= app["memory"]["maximum"] <= 128
+    assert told["task"] == {"cpu": {"average": app["cpu"]["average"]}, "memory": {"average": app["memory"]["average"]}}
 
 
 def test_what_a_container_was_told_outlives_the_agent(own_homeport: Callable[..., Homeport]) -> None:

@@ -43,6 +43,7 @@ class Tasks:
             taskDefinition=registered,
             launchType="FARGATE",
             overrides=overrides or {},
+            tags=[{"key": "suite", "value": "host"}],
             networkConfiguration={
                 "awsvpcConfiguration": {
                     "subnets": [self.homeport.subnet],
