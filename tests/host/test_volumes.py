@@ -104,8 +104,8 @@ def test_a_volume_path_that_is_a_file_is_said_and_leaves_nothing(tasks: Tasks) -
 
 @pytest.mark.feature("EFS volumes as local folders; a clear error where there is none")
 def test_efs_volumes(tasks: Tasks) -> None:
-    def start(script: str, id: str) -> str:
-        efs = {"fileSystemId": id, "rootDirectory": "/web"}
+    def start(script: str, id: str, directory: str = "/web") -> str:
+        efs = {"fileSystemId": id, "rootDirectory": directory}
         return tasks.start(
             [shell("app", script, mountPoints=at("/e", "efs"))],
             volumes=[{"name": "efs", "efsVolumeConfiguration": efs}],
@@ -119,6 +119,10 @@ def test_efs_volumes(tasks: Tasks) -> None:
     folder.mkdir(parents=True)
     assert ended(tasks, start("echo kept > /e/file", "fs-11111111"))[1] == {"app": 0}
     assert (folder / "file").read_text() == "kept\n"
+    arn = start("true", "fs-11111111", "/web/file")
+    task, _ = ended(tasks, arn)
+    assert task["stoppedReason"].endswith("has no root directory /web/file: Not a directory")
+    gone(tasks, arn)
 
 
 def test_nothing_of_the_machine_is_mounted_on_fargate(tasks: Tasks) -> None:

@@ -147,6 +147,13 @@ def test_folders_that_stay(tmp_path: Path) -> None:
         assert (host / "file").read_text() == "1\n"
         _, out, _ = await bed.run("cat /f", mounts=(Mount(Volume("h", "host", str(host / "file")), "/f"),))
         assert out == "1\n"
+        mount = Mount(Volume("h", "host", str(host / "file")), "/etc")
+        with pytest.raises(DriverError, match=r"CannotStartContainerError: .*not a directory"):
+            await bed.driver.create(bed.plan("true", mounts=(mount,)))
+        mount = Mount(Volume("h", "host", str(host / "file" / "below")), "/h")
+        with pytest.raises(DriverError, match=r"CannotCreateContainerError: .*Not a directory: .*/file/below"):
+            await bed.driver.create(bed.plan("true", mounts=(mount,)))
+        assert (host / "file").read_text() == "1\n"
 
         shared = (Mount(Volume("s", "shared"), "/s"),)
         with pytest.raises(DriverError, match="the shared volume 's' doesn't exist"):
