@@ -1,6 +1,7 @@
 """An agent on the real machine that kills itself at its n-th effect. A process of ``test_agent_adoption``.
 
-It is told PayloadTasks, a JSON line each, on standard input, and says on standard output what it accepted and reports.
+It is told PayloadTasks, a JSON line each, on standard input, and says on standard output what it accepted and reports,
+and the name of its last effect.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ class Victim:
 
     def watch(self, of: Any, *names: str) -> None:
         for name in names:
-            setattr(of, name, self._watched(getattr(of, name)))
+            setattr(of, name, self._watched(name, getattr(of, name)))
 
-    def _watched(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def _watched(self, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def watched(*arguments: Any) -> Any:
             self._count += 1
             last = self._count == self._at
+            if last:
+                say("last", name)
             if last and self._mode == "during":
                 threading.Timer(DURING, die).start()
             result = await call(*arguments)
@@ -81,7 +84,7 @@ async def main(state: str, name: str, pool: str, root: str, groups: str, at: int
     pipe, records, victim = Pipe(), FileRecords(folder), Victim(at, mode)
     await asyncio.gather(driver.open(), network.open())
     await network.groups(msgspec.json.decode(groups, type=HomeportGroupsMessage))
-    victim.watch(driver, "pull", "create", "start", "kill", "remove", "remove_task")
+    victim.watch(driver, "pull", "create", "start", "restart", "exec", "kill", "remove", "remove_task")
     victim.watch(network, "attach", "detach")
     victim.watch(records, "save")
     victim.watch(pipe, "call")

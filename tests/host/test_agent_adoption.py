@@ -7,8 +7,10 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -18,7 +20,19 @@ from network_machine import EVERYTHING, Machine
 
 from homeport.agent.drivers.containerd import ContainerdDriver, instance, logs, stop_containerd
 from homeport.agent.network.apply import destroy_all
-from homeport.agentapi import ContainerSpec, Group, HomeportGroupsMessage, InterfaceSpec, PayloadTask, TaskSpec
+from homeport.agentapi import (
+    ContainerSpec,
+    Dependency,
+    Group,
+    HealthCheck,
+    HomeportGroupsMessage,
+    InterfaceSpec,
+    MountPoint,
+    PayloadTask,
+    RestartPolicy,
+    TaskSpec,
+    Volume,
+)
 from support.homeport import archive
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
@@ -70,22 +84,25 @@ class Agent:
 
 
 class Control:
-    """Sends again what was not accepted by an agent that died, and notes what is reported."""
+    """Sends again what was not accepted by an agent that died, and notes what is reported. ``names``: containers that
+    write something once they hear signals."""
 
-    def __init__(self, state: Path, root: str) -> None:
-        self._state, self._root = state, root
+    def __init__(self, state: Path, root: str, names: tuple[str, ...] = ("main",)) -> None:
+        self._state, self._root, self._names = state, root, names
         self.containers: dict[str, dict[str, Any]] = {}
         self.statuses: list[str] = []
         self.effects = 0
         self.lives = 0
+        self.last: set[str] = set()  # effects at which agents died
 
-    def live(self, task: PayloadTask, at: int, mode: str) -> None:
-        """Runs the task and stops it, over as many lives of the agent as that takes."""
+    def live(self, task: PayloadTask, deaths: Iterable[int], mode: str) -> None:
+        """Runs the task and stops it, over as many lives of the agent as that takes. ``deaths``: for each life the
+        number of its last effect, 0 for none."""
         stop = PayloadTask(arn=task.arn, task_cluster_arn=CLUSTER, desired_status="STOPPED")
         self.statuses.clear()
         self.containers.clear()
         wanted = task
-        while True:
+        for at in deaths:
             self.lives += 1
             agent = Agent(self._state, self._root, at, mode)
             try:
@@ -98,16 +115,17 @@ class Control:
                             self._wait_for_trap(task)
                             wanted = stop
                             agent.tell(stop)
+                    elif word == "last":
+                        self.last.add(what)
                     elif word == "idle":
                         self.effects = what
                         return
             finally:
                 agent.end()
-            at = 0
 
     def _wait_for_trap(self, task: PayloadTask) -> None:
-        """Until the process has a handler: the first of a pid namespace gets no signal that it doesn't handle."""
-        while not output_of(self._state, task):
+        """Until each process has a handler: the first of a pid namespace gets no signal that it doesn't handle."""
+        while not all("started" in output_of(self._state, task, name) for name in self._names):
             time.sleep(0.01)
 
     def _note(self, report: dict[str, Any]) -> None:
@@ -116,11 +134,12 @@ class Control:
             self.containers.setdefault(container["containerName"], {}).update(container)
 
 
-def output_of(state: Path, task: PayloadTask) -> str:
-    return logs.paths(instance(state).state, task.arn.rpartition("/")[2], "main")["stdout"].read_text()
+def output_of(state: Path, task: PayloadTask, name: str = "main") -> str:
+    path = logs.paths(instance(state).state, task.arn.rpartition("/")[2], name)["stdout"]
+    return path.read_text() if path.exists() else ""
 
 
-def task(number: int) -> PayloadTask:
+def task(number: int, **members: Any) -> PayloadTask:
     task_id = f"{number:032x}"
     interface = InterfaceSpec(
         attachment_arn="arn:aws:ecs:us-east-1:123456789012:attachment/1",
@@ -135,6 +154,7 @@ def task(number: int) -> PayloadTask:
         private_dns_name="ip-172-31-0-5.ec2.internal",
         groups=("sg-1",),
     )
+    given = {"containers": (shell("main", SCRIPT),)} | members
     spec = TaskSpec(
         family="victim",
         revision=1,
@@ -142,11 +162,44 @@ def task(number: int) -> PayloadTask:
         availability_zone="us-east-1a",
         cpu=256,
         memory=256,
-        containers=(ContainerSpec(name="main", image=IMAGE, entry_point=("sh", "-c"), command=(SCRIPT,)),),
         interface=interface,
+        **given,
     )
     arn = f"arn:aws:ecs:us-east-1:123456789012:task/demo/{task_id}"
     return PayloadTask(arn=arn, task_cluster_arn=CLUSTER, desired_status="RUNNING", spec=spec)
+
+
+def shell(name: str, script: str, **members: Any) -> ContainerSpec:
+    return ContainerSpec(name=name, image=IMAGE, entry_point=("sh", "-c"), command=(script,), **members)
+
+
+def many(number: int) -> PayloadTask:
+    """A task of everything that takes steps: containers that wait for others, are checked, run again, share a volume
+    and their processes, and have an init."""
+    said = "trap 'exit {}' TERM; echo started; while :; do sleep 0.05; done"
+    twice = "echo run; echo x >> /lives; [ $(wc -l < /lives) -gt 1 ] || exit 3; " + said.format(6)
+    volume = (MountPoint(volume="shared", container_path="/shared"),)
+    containers = (
+        shell(
+            "main",
+            said.format(5),
+            depends_on=(
+                Dependency(container_name="files", condition="SUCCESS"),
+                Dependency(container_name="database", condition="HEALTHY"),
+            ),
+            init=True,
+        ),
+        shell(
+            "database",
+            said.format(7),
+            depends_on=(Dependency(container_name="files", condition="COMPLETE"),),
+            health_check=HealthCheck(command=("CMD-SHELL", "test -e /shared/file"), interval=1, retries=1),
+            mount_points=volume,
+        ),
+        shell("files", "echo started; echo x >> /shared/file", essential=False, mount_points=volume),
+        shell("again", twice, restart_policy=RestartPolicy(period=0)),
+    )
+    return task(number, containers=containers, volumes=(Volume(name="shared"),), pid_mode="task")
 
 
 @pytest.fixture
@@ -165,11 +218,11 @@ def test_killed_at_every_effect_in_turn(tmp_path: Path, machine: Machine, mode: 
     load(of.state)
     control = Control(state, machine.root)
     try:
-        control.live(task(0), 0, mode)
+        control.live(task(0), (0,), mode)
         effects = control.effects
         assert effects >= 12
         for at in range(1, effects + 1):
-            control.live(task(at), at, mode)
+            control.live(task(at), chain((at,), repeat(0)), mode)
             where = f"killed {mode} effect {at} of {effects}"
             assert control.statuses[-1] == "STOPPED", where
             assert "RUNNING" in control.statuses, where
@@ -177,6 +230,38 @@ def test_killed_at_every_effect_in_turn(tmp_path: Path, machine: Machine, mode: 
             assert output_of(state, task(at)) == "started\n", where
             assert not list((state / "agent" / "tasks").glob("*/")), where
         assert control.lives > effects
+    finally:
+        destroy_all(INSTANCE, state / "agent", machine.root)
+        stop_containerd(of)
+    assert left_behind(of) == []
+
+
+EFFECTS = {"attach", "pull", "create", "start", "restart", "exec", "save", "call", "kill", "detach", "remove"}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.feature("An agent that is killed again and again brings tasks of many containers to what is wanted")
+def test_killed_again_and_again_with_many_containers(tmp_path: Path, machine: Machine) -> None:
+    """No agent lives long: each dies at one of its first effects, until all of a task is done."""
+    state = tmp_path / "state"
+    of = instance(state)
+    load(of.state)
+    control, random = Control(state, machine.root, ("main", "database", "again")), Random(11)
+    try:
+        for number in range(2):
+            wanted, before = many(number), control.lives
+            control.live(wanted, (random.randint(1, 5) for _ in repeat(None)), ("after", "during")[number])
+            where = f"task {number}, {control.lives - before} lives"
+            assert control.statuses[-1] == "STOPPED", where
+            assert "RUNNING" in control.statuses, where
+            codes = {name: told.get("exitCode") for name, told in control.containers.items()}
+            assert codes == {"main": 5, "database": 7, "files": 0, "again": 6}, where
+            outputs = [output_of(state, wanted, name) for name in codes if name != "again"]
+            assert outputs == ["started\n"] * 3, where
+            assert output_of(state, wanted, "again") == "run\nrun\nstarted\n", where
+            assert not list((state / "agent" / "tasks").glob("*/")), where
+        assert control.last >= EFFECTS
+        assert control.lives > 15
     finally:
         destroy_all(INSTANCE, state / "agent", machine.root)
         stop_containerd(of)
