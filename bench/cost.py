@@ -1,4 +1,4 @@
-"""What processes use: processor time with that of their ended children, and memory that no other shares."""
+"""What processes use: processor time with that of their ended children, and memory of their own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ def processor(pids: Iterable[int]) -> float:
 
 
 def memory(pids: Iterable[int]) -> float:
-    """MiB, proportional: pages that several processes share count once among them."""
+    """MiB of what the processes themselves hold, swapped or not; without pages of files, which the kernel drops and
+    reads again as it likes."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[1])  # type: ignore[index]
+            total += sum(map(int, re.findall(r"^(?:Pss_Anon|SwapPss):\s+(\d+)", rollup, re.MULTILINE)))
     return total / 1024
 
 

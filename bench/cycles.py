@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from bench.cost import resident
+from bench import cost
 from bench.harness import STATE, Cloud, until
 from support.census import census, descriptors, process
 from support.homeport import Homeport
@@ -54,7 +54,7 @@ def measure(cloud: Cloud, cycles: int) -> Growth:
     for _ in track(range(batches), f"{cycles} tasks come and go", transient=True):
         _batch(cloud)
         for name, pid in pids.items():
-            memory[name].append(resident(pid))
+            memory[name].append(cost.memory([pid]))
     seconds = time.monotonic() - began
     after = _settled(homeport, before)
     return Growth(

@@ -185,7 +185,13 @@ def coming_and_going(cloud: Cloud, count: int) -> Part:
     grown = ", ".join(f"{kind} {was} → {now}" for kind, (was, now) in seen.grown.items())
     return [
         row(f"{seen.cycles} start-stop cycles: what became more", grown or "nothing", len(seen.grown), 0, "kinds"),
-        row("their memory, KiB a cycle", memory, max(seen.memory["agent"], seen.memory["containerd"]), 2, "KiB"),
+        row(
+            "their memory a cycle (stopped tasks are kept for an hour), KiB",
+            memory,
+            max(seen.memory["agent"], seen.memory["containerd"]),
+            2,
+            "KiB",
+        ),
     ], {"cycles": asdict(seen)}
 
 
