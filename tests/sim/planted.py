@@ -381,12 +381,12 @@ PLANTS = (
     Plant("restarts are not counted", restarts_are_not_counted, ("restarts are counted", CHECKS), seed=13),
     Plant("nothing is restarted", nothing_is_restarted, ("an end before a restart is not told",), seed=14),
     Plant("restarts don't wait for their period", restarts_do_not_wait_for_their_period, (POLICY,)),
-    Plant("ignored exit codes aren't ignored", ignored_exit_codes_are_not_ignored, (POLICY,)),
-    Plant("out of memory is not told", out_of_memory_is_not_told, ("reasons are true",)),
+    Plant("ignored exit codes aren't ignored", ignored_exit_codes_are_not_ignored, (POLICY,), seed=4),
+    Plant("out of memory is not told", out_of_memory_is_not_told, ("reasons are true",), seed=4),
     Plant("changes of health wait", changes_of_health_wait_for_the_next_message, (SEEN,)),
-    Plant("only the first health is kept", only_the_first_health_is_kept, (SEEN, SHOWN)),
+    Plant("only the first health is kept", only_the_first_health_is_kept, (SEEN, SHOWN), seed=3),
     Plant("volumes are left behind", volumes_are_left_behind, ("no volume outlives its task",)),
-    Plant("volumes go when an agent starts", volumes_go_when_an_agent_starts, (LASTS, "a volume is made once")),
+    Plant("volumes go when an agent starts", volumes_go_when_an_agent_starts, (LASTS, "a volume is made once"), seed=1),
 )
 
 
