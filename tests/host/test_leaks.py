@@ -98,3 +98,15 @@ def test_down_leaves_nothing_and_up_works_again(own_homeport: Callable[..., Home
     nothing(homeport)
     assert cgroups(namespace(homeport)) == []
     assert not Path("/run", namespace(homeport)).exists()
+
+
+def test_down_ends_the_own_containerd_also_after_another_was_given(own_homeport: Callable[..., Homeport]) -> None:
+    homeport, other = own_homeport(), own_homeport(image=None)  # the other one is to end last
+    tasks = Tasks(homeport)
+    tasks.wait(tasks.run(WEB), "RUNNING")
+    homeport.down("--keep-tasks")
+    homeport.up("--containerd", f"/run/{namespace(other)}/containerd.sock")
+    homeport.down()
+    nothing(homeport)
+    assert not cgroups(namespace(homeport))
+    assert other.command("status").returncode == 0

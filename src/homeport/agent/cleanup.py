@@ -9,6 +9,7 @@ from pathlib import Path
 from homeport.agent.drivers import DriverError
 from homeport.agent.drivers.containerd import ContainerdDriver, Instance, instance, leftovers, stop_containerd
 from homeport.agent.drivers.containerd.cgroups import Cgroups
+from homeport.agent.drivers.containerd.daemon import running_pid
 from homeport.agent.drivers.containerd.nfs import Mounts
 from homeport.agent.network.apply import destroy_all
 
@@ -19,6 +20,8 @@ def everything(name: str, state: str, containerd: str | None) -> None:
     DriverError where an external containerd doesn't answer, NetworkError, OSError."""
     of = instance(state, containerd)
     unanswered = None
+    if of.external and running_pid(instance(state)):
+        everything(name, state, None)  # from before it was told to use another's
     if of.run.exists() or of.external:
         try:
             asyncio.run(_remove_containers(of))
