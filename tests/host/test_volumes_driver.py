@@ -13,8 +13,9 @@ import pytest
 from containerd_bed import IMAGE, Bed, snapshots_in_use, with_bed
 
 from homeport.agent.drivers import DriverError, Mount
-from homeport.agent.drivers.containerd import ContainerdDriver, syscalls, volumes
-from homeport.agent.drivers.containerd.file_systems import Efs
+from homeport.agent.drivers.containerd import syscalls, volumes
+from homeport.agent.drivers.containerd.file_systems import Efs, FileSystems
+from homeport.agent.drivers.containerd.nfs import Mounts
 from homeport.agent.efs import targets
 from homeport.agentapi import Device, Tmpfs, Volume
 
@@ -188,22 +189,16 @@ def test_folders_that_stay(tmp_path: Path) -> None:
 
 @pytest.mark.skipif("nfs4" in Path("/proc/filesystems").read_text(), reason="this kernel has an NFS client")
 def test_a_kernel_without_nfs_is_named(tmp_path: Path) -> None:
-    async def scenario(bed: Bed) -> None:
-        known = Efs(targets({"fs-0123abcd": "127.0.0.1:/"}))
-        driver = ContainerdDriver(bed.instance, efs=known)
-        await driver.open()
-        try:
-            volume = Volume("e", "efs", "/", file_system_id="fs-0123abcd")
-            reason = r"ResourceInitializationError: .*fs-0123abcd: can't mount 127.0.0.1:/: .* has no NFS client"
-            with pytest.raises(DriverError, match=reason):
-                await driver.create(bed.plan("true", mounts=(Mount(volume, "/e"),)))
-            await driver.remove_task(bed.task_id)
-            assert list(bed.instance.nfs.iterdir()) == []
-            bed.instance.nfs.rmdir()
-        finally:
-            await driver.close()
+    async def scenario() -> None:
+        mounts = Mounts(tmp_path / "nfs")
+        systems = FileSystems(Efs(targets({"fs-0123abcd": "127.0.0.1:/"})), tmp_path, mounts)
+        reason = r"ResourceInitializationError: .*fs-0123abcd: can't mount 127.0.0.1:/: .* has no NFS client"
+        with pytest.raises(DriverError, match=reason):
+            await systems.folder("task", Volume("e", "efs", "/", file_system_id="fs-0123abcd"))
+        await systems.release("task")
+        assert list((tmp_path / "nfs").iterdir()) == []
 
-    with_bed(tmp_path, scenario)
+    asyncio.run(scenario())
 
 
 def test_containers_that_share_their_processes(tmp_path: Path) -> None:
