@@ -253,6 +253,7 @@ def test_a_task_survives_a_crash_of_the_control_plane() -> None:
         running, over, pending = arns
         await world.becomes(over, "STOPPED")
         agent = Agent(world, "n1")
+        agent.arn = instance[0]  # it was not the agent that crashed
         await agent.register()
         assert agent.arn == instance[0]
         await agent.connect()
