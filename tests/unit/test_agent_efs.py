@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
 from homeport import config
 from homeport.agent import efs
@@ -50,6 +51,15 @@ def test_targets_are_kept_until_others_are_given(tmp_path: Path) -> None:
     config.save(config.load_or_create(str(tmp_path), efs=lifecycle._efs([f"{ID}=/srv", "fs-0456abcd=nas:/x"])))
     assert config.load_or_create(str(tmp_path), efs=lifecycle._efs(None)).efs == {ID: "/srv", "fs-0456abcd": "nas:/x"}
     assert config.load_or_create(str(tmp_path), efs=lifecycle._efs([])).efs == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [((), None), (("--no-efs",), []), (("--efs", "a=/x", "--efs", "b=c:/y"), ["a=/x", "b=c:/y"])],
+)
+def test_the_option_may_be_repeated_and_taken_back(words: tuple[str, ...], expected: list[str] | None) -> None:
+    _, bound, _ = App(default_command=lifecycle.up).parse_args([*words])
+    assert bound.arguments.get("efs") == expected
 
 
 def test_mount_is_told_what_amazons_helper_tells_it() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,14 +32,13 @@ nft add rule inet silence input tcp dport 2049 drop
 
 
 @pytest.fixture(scope="module")
-def server(guest: Guest) -> Iterator[Guest]:
+def server(guest: Guest) -> Guest:
+    """The machine with an NFS server and a Homeport that knows it, which it keeps: no other test has such volumes."""
     guest.machine.run(f"grep -q {NAME} /etc/hosts || echo 127.0.0.1 {NAME} >>/etc/hosts")
     guest.machine.run(SERVER)
     guest.homeport.down()
     guest.homeport.up("--efs", f"{CONFIGURED}=127.0.0.1:/")
-    yield guest
-    guest.homeport.down()
-    guest.homeport.up("--no-efs")
+    return guest
 
 
 def start(guest: Guest, script: str, id: str = BY_NAME, root: str = "/web", **mount: Any) -> str:
