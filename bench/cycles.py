@@ -30,13 +30,15 @@ _KEPT_FILE = re.compile(r"agent/(tasks/[0-9a-f]{32}\.json$|logs/[0-9a-f]{32}(/|$
 @dataclass(frozen=True)
 class Growth:
     """Over ``cycles``: ``grown`` is what became more (kind: before, after); ``memory``: by process, KiB a cycle in the
-    second half; ``remembered``: files a cycle that the agent keeps for an hour of tasks that stopped."""
+    second half; ``remembered``: files a cycle that the agent keeps for an hour of tasks that stopped; ``files``: those
+    in the state folder that are new besides."""
 
     cycles: int
     seconds: float
     grown: dict[str, tuple[int, int]]
     memory: dict[str, float]
     remembered: float
+    files: tuple[str, ...]
 
 
 def measure(cloud: Cloud, cycles: int) -> Growth:
@@ -47,7 +49,7 @@ def measure(cloud: Cloud, cycles: int) -> Growth:
     for _ in range(WARM):
         _batch(cloud)
     before = _settled(homeport)
-    remembered = _remembered()
+    remembered, files = _remembered(), _files()
     began = time.monotonic()
     memory: dict[str, list[float]] = {name: [] for name in KEPT}
     batches = cycles // BATCH
@@ -63,6 +65,7 @@ def measure(cloud: Cloud, cycles: int) -> Growth:
         grown={kind: (before.get(kind, 0), now) for kind, now in after.items() if now > before.get(kind, 0)},
         memory={name: _slope(seen[len(seen) // 2 :]) * 1024 / BATCH for name, seen in memory.items()},
         remembered=(_remembered() - remembered) / (batches * BATCH),
+        files=tuple(sorted(_files() - files)),
     )
 
 
@@ -80,7 +83,7 @@ def _settled(homeport: Homeport, wanted: dict[str, int] | None = None) -> dict[s
     def good() -> bool:
         nonlocal seen
         found = census(homeport)
-        seen = {kind: len(things) for kind, things in found.items()} | _state()
+        seen = {kind: len(things) for kind, things in found.items()} | {"files": len(_files())}
         seen |= {f"descriptors of {name}": descriptors(process(homeport, name)) for name in KEPT}
         resting = not any(_TASK.search(path) for path in found["cgroups"])
         return resting and (wanted is None or all(n <= wanted.get(kind, 0) for kind, n in seen.items()))
@@ -90,10 +93,10 @@ def _settled(homeport: Homeport, wanted: dict[str, int] | None = None) -> dict[s
     return seen
 
 
-def _state() -> dict[str, int]:
+def _files() -> set[str]:
     """Files and folders in the state folder, without what is remembered of tasks."""
-    paths = [str(path.relative_to(STATE)) for path in Path(STATE).rglob("*")]
-    return {"files": sum(not _KEPT_FILE.match(path) for path in paths)}
+    paths = (str(path.relative_to(STATE)) for path in Path(STATE).rglob("*"))
+    return {path for path in paths if not _KEPT_FILE.match(path)}
 
 
 def _remembered() -> int:
