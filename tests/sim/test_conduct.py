@@ -77,6 +77,8 @@ def test_dependents_stop_first_and_nothing_starts_any_more() -> None:
     app.signalled.append(4.0)
     assert law.nothing_starts_in_a_task_that_stops(life(), [app], 10.0)
     assert law.nothing_starts_in_a_task_that_stops(life(), [app], 4.1) is None
+    app.forgettable = True
+    assert law.nothing_starts_in_a_task_that_stops(life(), [app], 10.0) is None
     assert law.nothing_that_runs_is_removed(db)
     assert law.nothing_that_runs_is_removed(app) is None
 

@@ -66,7 +66,7 @@ def _holds(need: Dependency, other: Life | None, now: float) -> bool:
 
 def nothing_starts_in_a_task_that_stops(life: Life, others: Iterable[Life], now: float) -> str | None:
     for other in others:
-        if other.signalled and other.signalled[0] < now - UNDER_WAY:
+        if other.signalled and not other.forgettable and other.signalled[0] < now - UNDER_WAY:
             return f"{life.name} starts {now - other.signalled[0]:.2f} s after {other.name} was told to stop"
     return None
 

@@ -91,6 +91,7 @@ class Containers:
             life.killed = now
         else:
             life.signalled.append(now)
+            life.forgettable = now < self._well.get(node, 0.0)
 
     def removing(self, node: str, id: str) -> None:
         life = self._ids[node, id]

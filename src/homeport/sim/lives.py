@@ -37,12 +37,14 @@ class Run(msgspec.Struct):
 
 
 class Life(msgspec.Struct):
-    """``signalled``: when its runs' stop signals were sent; ``killed``: when the first SIGKILL was."""
+    """``signalled``: when its runs' stop signals were sent; ``killed``: when the first SIGKILL was. ``forgettable``: a
+    full disk may have kept the agent from writing down that it shall stop."""
 
     plan: ContainerPlan
     runs: list[Run] = msgspec.field(default_factory=list)
     signalled: list[float] = msgspec.field(default_factory=list)
     killed: float | None = None
+    forgettable: bool = False
 
     @property
     def name(self) -> str:
