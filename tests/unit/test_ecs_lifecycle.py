@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from homeport.agentapi import ContainerReport, TaskReport
 from homeport.services.ecs import lifecycle
 from homeport.services.ecs.lifecycle import DeleteInterface, FreeRoom, step
+from homeport.services.ecs.model.instance import Taken
 from homeport.services.ecs.model.task import Attachment, Container, NodeStatus, Task, TaskStatus
 
 S, N = TaskStatus, NodeStatus
@@ -93,10 +94,10 @@ CODE0 = app("STOPPED", ran=True, exit_code=0)
         (task(S.STOPPING, N.STOPPED, fargate=False, **RAN, **STOPPING), S.STOPPED),
         (task(S.STOPPING, N.RUNNING, lost=True, **RAN, **STOPPING), S.DEPROVISIONING),
         (task(S.DEPROVISIONING, N.STOPPED, **STOPPING), DeleteInterface("eni-1")),
-        (task(S.DEPROVISIONING, N.STOPPED, attachments=(), **STOPPING), FreeRoom("arn:instance", 256, 512)),
+        (task(S.DEPROVISIONING, N.STOPPED, attachments=(), **STOPPING), FreeRoom("arn:instance", Taken(256, 512))),
         (task(S.DEPROVISIONING, N.RUNNING, attachments=(), lost=True, **STOPPING), S.STOPPED),
         (task(S.DEPROVISIONING, N.STOPPED, attachments=(), charged=False, **STOPPING), S.STOPPED),
-        (task(S.STOPPED, N.STOPPED, attachments=(), **STOPPING), FreeRoom("arn:instance", 256, 512)),
+        (task(S.STOPPED, N.STOPPED, attachments=(), **STOPPING), FreeRoom("arn:instance", Taken(256, 512))),
         (task(S.STOPPED, N.RUNNING, attachments=(), lost=True, **STOPPING), None),
         (task(S.STOPPED, N.STOPPED, attachments=(), charged=False, **STOPPING), None),
     ],

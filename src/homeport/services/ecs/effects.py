@@ -26,8 +26,8 @@ def carry_out(tx: Tx, scope: Scope, task: Task, effect: Effect) -> Task:
         case DeleteInterface(interface_id=id):
             eni.delete(tx, scope, id, tx.now)
             return lifecycle.interface_deleted(task)
-        case FreeRoom(instance=instance, cpu=cpu, memory=memory):
-            rooms.free(tx, instance, cpu, memory)
+        case FreeRoom(instance=instance, taken=taken):
+            rooms.free(tx, instance, taken)
             return lifecycle.room_freed(task)
 
 
@@ -49,6 +49,6 @@ def forget(tx: Tx, key: Key) -> None:
     if task is None or task.stopped_at is None:
         return
     if task.charged and task.instance:
-        rooms.free(tx, task.instance, task.cpu, task.memory)
+        rooms.free(tx, task.instance, task.taken)
     tx.delete(TASKS, key.scope, key.id)
     deletion.let_go(tx, key.scope, task)

@@ -16,7 +16,7 @@ def forget_all(tx: Tx) -> None:
     back; the node stops them when its next manifest doesn't list them."""
     for _, task in tx.each(TASKS):
         if task.charged and task.instance:
-            rooms.free(tx, task.instance, task.cpu, task.memory)
+            rooms.free(tx, task.instance, task.taken)
     tables: tuple[Table[Any], ...] = (CLUSTERS, DEFINITIONS, FAMILIES, TASKS, TOKENS)
     for table in tables:
         for scope, record in list(tx.each(table)):

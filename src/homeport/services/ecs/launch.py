@@ -121,7 +121,7 @@ def _record(launch: Launch, ids: Ids, now: float) -> Task:
 
 
 def _placed(tx: Tx, task: Task, room: Room) -> Task:
-    rooms.charge(tx, room, task.cpu, task.memory)
+    rooms.charge(tx, room, task.taken)
     return msgspec.structs.replace(task, instance=room.arn, charged=True)
 
 

@@ -20,6 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from homeport.agentapi import ContainerReport, TaskReport
+from homeport.services.ecs.model.instance import Taken
 from homeport.services.ecs.model.task import (
     STOPPED_TASK_SECONDS,
     Attachment,
@@ -63,8 +64,7 @@ class FreeRoom(msgspec.Struct, frozen=True):
     """Give back what the task took of its instance, then clear ``charged`` (``room_freed``)."""
 
     instance: str  # ARN
-    cpu: int
-    memory: int
+    taken: Taken
 
 
 Effect = DeleteInterface | FreeRoom
@@ -200,7 +200,7 @@ def _towards_stopped(task: Task, now: float) -> Task | Effect | None:
         case TaskStatus.DEPROVISIONING if task.interface_id:
             return DeleteInterface(task.interface_id)
     if task.charged and task.instance and task.node_status == NodeStatus.STOPPED:
-        return FreeRoom(task.instance, task.cpu, task.memory)
+        return FreeRoom(task.instance, task.taken)
     return None if task.last_status == TaskStatus.STOPPED else _stopped(task, now)
 
 

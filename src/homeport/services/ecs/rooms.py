@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from homeport.aws.operations import Principal
 from homeport.core import arn
-from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS, Instance, Room
+from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS, Instance, Room, Taken
 from homeport.store import Scope, Tx, View
 
 _FARGATE = "container-instance/fargate/"
@@ -49,19 +49,45 @@ def in_pool(view: View, size_class: int) -> Sequence[Room]:
     return view.find(ROOMS, POOL, "class", size_class)
 
 
-def charge(tx: Tx, room: Room, cpu: int, memory: int) -> None:
+def charge(tx: Tx, room: Room, taken: Taken) -> None:
     """Takes what a task placed there needs."""
-    changed = replace(room, cpu_used=room.cpu_used + cpu, memory_used=room.memory_used + memory, tasks=room.tasks + 1)
     place = place_of(room.arn)
     assert place is not None  # rooms are made for instances
+    changed = replace(
+        room,
+        cpu_used=room.cpu_used + taken.cpu,
+        memory_used=room.memory_used + taken.memory,
+        tasks=room.tasks + 1,
+        tcp=_with(room.tcp, taken.tcp),
+        udp=_with(room.udp, taken.udp),
+        gpus=tuple(gpu for gpu in room.gpus if gpu not in taken.gpus),
+        interfaces_used=room.interfaces_used + taken.interfaces,
+    )
     tx.put(ROOMS, place[0], changed)
 
 
-def free(tx: Tx, instance_arn: str, cpu: int, memory: int) -> None:
+def free(tx: Tx, instance_arn: str, taken: Taken) -> None:
     """Gives it back. No error where the instance is gone."""
     place = place_of(instance_arn)
     room = tx.get(ROOMS, *place) if place else None
     if place is None or room is None:
         return
-    changed = replace(room, cpu_used=room.cpu_used - cpu, memory_used=room.memory_used - memory, tasks=room.tasks - 1)
+    changed = replace(
+        room,
+        cpu_used=room.cpu_used - taken.cpu,
+        memory_used=room.memory_used - taken.memory,
+        tasks=room.tasks - 1,
+        tcp=_without(room.tcp, taken.tcp),
+        udp=_without(room.udp, taken.udp),
+        gpus=tuple(sorted({*room.gpus, *taken.gpus})) if taken.gpus else room.gpus,
+        interfaces_used=room.interfaces_used - taken.interfaces,
+    )
     tx.put(ROOMS, place[0], changed)
+
+
+def _with(ports: tuple[int, ...], taken: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted({*ports, *taken})) if taken else ports
+
+
+def _without(ports: tuple[int, ...], given_back: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(port for port in ports if port not in given_back) if given_back else ports

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from homeport.store import Scope
 from homeport.store.tables import Table
 
+InstanceStatus = Literal["REGISTERING", "ACTIVE", "DRAINING", "DEREGISTERING", "INACTIVE", "REGISTRATION_FAILED"]
+
 POOL = Scope("-", "-")  # where Fargate's nodes are kept: they serve every account and region
+
+
+class Taken(NamedTuple):
+    """What one task takes of its instance: CPU in units, memory in MiB, host ports by protocol, GPUs by id, number of
+    network interfaces."""
+
+    cpu: int
+    memory: int
+    tcp: tuple[int, ...] = ()
+    udp: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
+    interfaces: int = 0
 
 
 class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A container instance.
 
     ``node`` is the id of the node whose key registered it, None where an account's own key did. ``attributes`` and
-    ``resources`` are what it registered, with AWS's member names. ``silent_since`` is when its connection ended, None
-    while it has one; ``lost`` once it has been silent for so long that its tasks were given up.
+    ``resources`` are what it registered, with AWS's member names; ``custom`` are the attributes that callers put, or
+    that its agent brought at its first registration. ``silent_since`` is when its connection ended, None while it has
+    one; ``lost`` once it has been silent for so long that its tasks were given up (Fargate's nodes only).
+    ``wake_at``: when an INACTIVE one is forgotten.
     """
 
     id: str
@@ -25,8 +41,14 @@ class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     cluster_arn: str  # "" in the Fargate pool
     node: str | None
     registered_at: float
-    status: str = "ACTIVE"
+    status: InstanceStatus = "ACTIVE"
+    status_reason: str | None = None
+    launch_type: str = "EC2"  # EXTERNAL for machines outside EC2, FARGATE in the pool
+    ec2_instance_id: str | None = None  # i-…, mi-… for EXTERNAL
+    auto_scaling_group: str | None = None  # name of the group that it was started in: ties it to a capacity provider
+    agent_update: str | None = None  # agentUpdateStatus
     attributes: tuple[dict[str, Any], ...] = ()
+    custom: dict[str, str] = {}
     resources: tuple[dict[str, Any], ...] = ()
     version_info: dict[str, str] = {}
     tags: dict[str, str] = {}
@@ -34,6 +56,8 @@ class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     connections: int = 0  # how often it has connected; every connection is a version of the store
     silent_since: float | None = None
     lost: bool = False
+    deregistered_at: float | None = None
+    wake_at: float | None = None
 
     @property
     def fargate(self) -> bool:
@@ -45,6 +69,8 @@ class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     def attribute(self, name: str) -> str | None:
         """An attribute's value ("" where it has none), or None where it hasn't the attribute."""
+        if name in self.custom:
+            return self.custom[name]
         return next((a.get("value") or "" for a in self.attributes if a["name"] == name), None)
 
 
@@ -52,7 +78,10 @@ class Room(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What an instance has and what its tasks take: the small record that placement reads and charges.
 
     CPU in units (1024 = one vCPU), memory in MiB. ``open``: tasks may be placed here. ``zone`` and ``region`` where the
-    node serves only that one; ``architecture`` as in ``cpuArchitecture``.
+    node serves only that one; ``architecture`` as in ``cpuArchitecture``. ``tcp`` and ``udp`` are the host ports that
+    can't be had any more, the reserved ones with them, in order; ``gpus`` those that are free. ``cluster`` is an ARN,
+    "" in the Fargate pool. ``kind`` is the same for instances with the same attributes (a digest): what one of a kind
+    answers to an expression over attributes, all do.
     """
 
     id: str
@@ -68,6 +97,15 @@ class Room(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     region: str | None = None
     architecture: str = "X86_64"
     networked: bool = False  # it can build awsvpc interfaces
+    cluster: str = ""
+    launch_type: str = "FARGATE"
+    provider: str | None = None  # the cluster's capacity provider that it belongs to
+    kind: str = ""
+    tcp: tuple[int, ...] = ()
+    udp: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
+    interfaces: int = 0  # task network interfaces that it can have at once, 0 for no limit
+    interfaces_used: int = 0
 
     @property
     def cpu_free(self) -> int:

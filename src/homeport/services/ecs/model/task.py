@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import force_setattr
 
+from homeport.services.ecs.model.instance import Taken
 from homeport.store.tables import Table
 
 STOPPED_TASK_SECONDS = 3600.0  # how long a stopped task can be described (ECS: "at least an hour")
@@ -60,6 +61,7 @@ class Container(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     reason: str | None = None
     image_digest: str | None = None
     health: HealthStatus = "UNKNOWN"  # as its node last told
+    bindings: tuple[dict[str, Any], ...] = ()  # AWS's networkBindings, as its node told
 
     def __post_init__(self) -> None:
         force_setattr(self, "name", sys.intern(self.name))
@@ -82,8 +84,9 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``image_digests`` are what its deployment resolved the tags of images to, by container: these manifests are run
     (version consistency), but by containers whose definition says ``versionConsistency`` disabled.
     ``instance`` is its container instance's ARN (for Fargate a node that callers never see); ``charged`` while it
-    takes room there. ``overrides`` is a TaskOverride of AWS. Times are epoch seconds; ``wake_at`` is when the task loop
-    looks at it again.
+    takes room there, with the fixed host ports ``tcp`` and ``udp`` and ``gpus`` besides. ``protected_until``: epoch
+    seconds up to which no scale-in or deployment may stop it. ``overrides`` is a TaskOverride of AWS. Times are epoch
+    seconds; ``wake_at`` is when the task loop looks at it again.
     """
 
     id: str
@@ -103,6 +106,10 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     node_reason: str | None = None
     instance: str | None = None
     charged: bool = False
+    tcp: tuple[int, ...] = ()
+    udp: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
+    protected_until: float | None = None
     lost: bool = False  # its node was given up while it ran
     availability_zone: str | None = None
     capacity_provider: str | None = None
@@ -142,6 +149,12 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def family(self) -> str:
         return self.definition_arn.rpartition("/")[2].rpartition(":")[0]
+
+    @property
+    def taken(self) -> Taken:
+        """What it takes of its instance. Fargate's nodes don't count interfaces."""
+        interfaces = int(self.launch_type != "FARGATE" and self.interface is not None)
+        return Taken(self.cpu, self.memory, self.tcp, self.udp, self.gpus, interfaces)
 
     @property
     def interface(self) -> Attachment | None:
