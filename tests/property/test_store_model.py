@@ -26,6 +26,7 @@ THINGS: Table[Thing] = Table(
     id=lambda r: r.id,
     indexes={"colour": lambda r: (r.colour,), "tag": lambda r: r.tags},
     global_indexes={"tag": lambda r: r.tags},
+    ordered={"size": lambda r: ((r.colour, len(r.tags)),)},
 )
 SCOPES = (Scope("1", "us-east-1"), Scope("1", "eu-west-1"), Scope("2", "us-east-1"))
 Model = dict[tuple[Scope, str], Thing]
@@ -72,6 +73,11 @@ def check(view: View, model: Model) -> None:
             tagged = [r for r in here if value in r.tags]
             assert view.find(THINGS, scope, "tag", value) == tagged
             assert view.count(THINGS, scope, "tag", value) == len(tagged)
+            for start in range(4):
+                large = sorted((len(r.tags), r.id, r) for r in here if r.colour == value and len(r.tags) >= start)
+                assert list(view.ordered(THINGS, scope, "size", value, start)) == [r for _, _, r in large]
+        colours = {r.colour for r in here}
+        assert set(view.values(THINGS, scope, "colour")) == set(view.values(THINGS, scope, "size")) == colours
     for value in range(4):
         everywhere = sorted((id, scope) for (scope, id), r in model.items() if value in r.tags)
         assert view.find_global(THINGS, "tag", value) == [(scope, model[scope, id]) for id, scope in everywhere]

@@ -10,18 +10,20 @@ from homeport.store.keys import Scope
 from homeport.store.tables import R, Table
 
 Entry = tuple[str, Scope]  # of a global index: sorted by id, then scope
+Ranked = tuple[Any, str]  # of an ordered index: sorted by rank, then id
 
 
 class _Partition(Generic[R]):
     """One scope's records. Ids are kept sorted, so that lists need no sorting."""
 
-    __slots__ = ("ids", "indexes", "records", "scope")
+    __slots__ = ("ids", "indexes", "ordered", "records", "scope")
 
-    def __init__(self, scope: Scope, indexes: Iterable[str]) -> None:
+    def __init__(self, scope: Scope, indexes: Iterable[str], ordered: Iterable[str]) -> None:
         self.scope = scope
         self.records: dict[str, R] = {}
         self.ids: list[str] = []
         self.indexes: dict[str, dict[Hashable, list[str]]] = {name: {} for name in indexes}
+        self.ordered: dict[str, dict[Hashable, list[Ranked]]] = {name: {} for name in ordered}
 
 
 class Rows(Generic[R]):
@@ -53,6 +55,25 @@ class Rows(Generic[R]):
     def count(self, scope: tuple[str, str], index: str, value: Hashable) -> int:
         return len(self._bucket(scope, index, value)[1])
 
+    def values(self, scope: tuple[str, str], index: str) -> list[Hashable]:
+        """The values that an index or ordered index has records under, in no order."""
+        part = self._partitions.get(scope)
+        if index in self.table.ordered:
+            return list(part.ordered[index]) if part else []
+        self._known(index)
+        return list(part.indexes[index]) if part else []
+
+    def ordered(self, scope: tuple[str, str], index: str, value: Hashable, start: Any) -> Iterator[R]:
+        """Records under ``value`` from rank ``start`` on. Not to be used across a write."""
+        if index not in self.table.ordered:
+            raise LookupError(f"table {self.table.kind!r} has no ordered index {index!r}")
+        part = self._partitions.get(scope)
+        bucket = part.ordered[index].get(value) if part else None
+        if part is None or bucket is None:
+            return
+        for at in range(bisect_left(bucket, (start, "")), len(bucket)):
+            yield part.records[bucket[at][1]]
+
     def find_global(self, index: str, value: Hashable) -> list[tuple[Scope, R]]:
         try:
             entries = self._global[index].get(value, ())
@@ -68,12 +89,15 @@ class Rows(Generic[R]):
             return old
         moves = _moves(self.table.indexes, old, new)
         global_moves = _moves(self.table.global_indexes, old, new)
+        rank_moves = _moves(self.table.ordered, old, new)
         if part is None:
-            part = self._partitions[scope] = _Partition(Scope(*scope), self.table.indexes)
+            part = self._partitions[scope] = _Partition(Scope(*scope), self.table.indexes, self.table.ordered)
         for name, gone, come in moves:
             _move(part.indexes[name], gone, come, id)
         for name, gone, come in global_moves:
             _move(self._global[name], gone, come, (id, part.scope))
+        for name, gone, come in rank_moves:
+            _rerank(part.ordered[name], gone, come, id)
         if new is None:
             del part.records[id]
             _remove(part.ids, id)
@@ -88,15 +112,18 @@ class Rows(Generic[R]):
     def _bucket(
         self, scope: tuple[str, str], index: str, value: Hashable
     ) -> tuple[_Partition[R] | None, list[str] | tuple[()]]:
-        if index not in self.table.indexes:
-            raise LookupError(f"table {self.table.kind!r} has no index {index!r}")
+        self._known(index)
         part = self._partitions.get(scope)
         return (part, part.indexes[index].get(value, ())) if part else (None, ())
 
+    def _known(self, index: str) -> None:
+        if index not in self.table.indexes:
+            raise LookupError(f"table {self.table.kind!r} has no index {index!r}")
+
 
 def _moves(
-    indexes: Mapping[str, Callable[[R], Iterable[Hashable]]], old: R | None, new: R | None
-) -> list[tuple[str, set[Hashable], set[Hashable]]]:
+    indexes: Mapping[str, Callable[[R], Iterable[Any]]], old: R | None, new: R | None
+) -> list[tuple[str, set[Any], set[Any]]]:
     """For each index that is touched: its name, the values that the record leaves, and those that it comes under."""
     moves = []
     for name, values in indexes.items():
@@ -115,6 +142,13 @@ def _move(buckets: dict[Hashable, list[Any]], gone: set[Hashable], come: set[Has
             del buckets[value]
     for value in come:
         insort(buckets.setdefault(value, []), entry)
+
+
+def _rerank(buckets: dict[Hashable, list[Ranked]], gone: set[Any], come: set[Any], id: str) -> None:
+    for value, rank in gone:
+        _move(buckets, {value}, set(), (rank, id))
+    for value, rank in come:
+        _move(buckets, set(), {value}, (rank, id))
 
 
 def _remove(ordered: list[Any], entry: Any) -> None:

@@ -41,6 +41,15 @@ class View:
         """How many ``find`` would return."""
         return self._rows(table).count(scope, index, value)
 
+    def values(self, table: Table[R], scope: tuple[str, str], index: str) -> list[Hashable]:
+        """The values under which an index or ordered index has records in the scope, in no order."""
+        return self._rows(table).values(scope, index)
+
+    def ordered(self, table: Table[R], scope: tuple[str, str], index: str, value: Hashable, start: Any) -> Iterator[R]:
+        """The scope's records that an ordered index lists under ``value``, from rank ``start`` on; by rank, then id.
+        Read lazily: nothing may be written before the last was taken."""
+        return self._rows(table).ordered(scope, index, value, start)
+
     def find_global(self, table: Table[R], index: str, value: Hashable) -> list[tuple[Scope, R]]:
         """Records of every scope, by one of the table's global indexes; sorted by id, then scope."""
         return self._rows(table).find_global(index, value)
