@@ -68,7 +68,9 @@ def test_a_place(wanted: Demand, rooms: list[Room], chosen: tuple[str, str | Non
     ],
 )
 def test_no_place(wanted: Demand, rooms: list[Room], reasons: dict[str, int]) -> None:
-    assert place(wanted, index(*rooms)) == Refusals(reasons)
+    found = place(wanted, index(*rooms))
+    assert isinstance(found, Refusals)
+    assert found.reasons == reasons
 
 
 def test_a_refusal_says_why() -> None:

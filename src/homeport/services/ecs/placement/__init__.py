@@ -6,44 +6,28 @@ several times over. An instance that is connected right now is preferred to one 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
-
-import msgspec
+from collections.abc import Callable, Sequence
 
 from homeport.services.ecs.model.instance import Room
+from homeport.services.ecs.placement.demand import Constraint, Demand, Pick, Placement, Refusals, Refused, Strategy
+
+__all__ = [
+    "Constraint",
+    "Demand",
+    "Pick",
+    "Placement",
+    "Refusals",
+    "Refused",
+    "RoomIndex",
+    "Strategy",
+    "place",
+    "refusal",
+]
 
 LARGEST_CLASS = 40  # 2^40 MiB: no instance has more memory
 
 # The open instances whose free memory in MiB has this many binary digits (``Room.size_class``).
 RoomIndex = Callable[[int], Sequence[Room]]
-
-
-class Demand(msgspec.Struct, frozen=True):
-    """What a task needs. CPU in units, memory in MiB; ``zones`` that it may run in, the most wanted first."""
-
-    cpu: int
-    memory: int
-    region: str
-    zones: tuple[str, ...] = ()
-    architecture: str = "X86_64"
-    networked: bool = True
-
-
-class Placement(NamedTuple):
-    room: Room
-    zone: str | None
-
-
-class Refusals(NamedTuple):
-    """How many instances refused for which of ECS's reasons; empty where there is no instance at all."""
-
-    reasons: Mapping[str, int]
-
-    @property
-    def detail(self) -> str:
-        return ", ".join(f"{reason} on {n} of {sum(self.reasons.values())}" for reason, n in self.reasons.items())
 
 
 def place(demand: Demand, index: RoomIndex) -> Placement | Refusals:
@@ -60,7 +44,8 @@ def place(demand: Demand, index: RoomIndex) -> Placement | Refusals:
             silent = max(fitting, key=_roominess)
     if silent is not None:
         return _placement(demand, silent)
-    return Refusals(Counter(filter(None, (refusal(demand, r) for c in range(LARGEST_CLASS + 1) for r in index(c)))))
+    rooms = sorted((r for c in range(LARGEST_CLASS + 1) for r in index(c)), key=lambda r: r.id)
+    return Refusals(tuple(Refused(r.arn, reason) for r in rooms if (reason := refusal(demand, r)) is not None))
 
 
 def refusal(demand: Demand, room: Room) -> str | None:
