@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -27,6 +28,7 @@ THINGS: Table[Thing] = Table(
     indexes={"colour": lambda r: (r.colour,), "tag": lambda r: r.tags},
     global_indexes={"tag": lambda r: r.tags},
     ordered={"size": lambda r: ((r.colour, len(r.tags)),)},
+    counts={"tags": lambda r: [(r.colour, tag) for tag in r.tags]},
 )
 SCOPES = (Scope("1", "us-east-1"), Scope("1", "eu-west-1"), Scope("2", "us-east-1"))
 Model = dict[tuple[Scope, str], Thing]
@@ -75,7 +77,13 @@ def check(view: View, model: Model) -> None:
             assert view.count(THINGS, scope, "tag", value) == len(tagged)
             for start in range(4):
                 large = sorted((len(r.tags), r.id, r) for r in here if r.colour == value and len(r.tags) >= start)
-                assert list(view.ordered(THINGS, scope, "size", value, start)) == [r for _, _, r in large]
+                ranked = view.ordered(THINGS, scope, "size", value, start)
+                assert list(ranked) == [ranked[at] for at in range(len(ranked))] == [r for _, _, r in large]
+                assert list(ranked.ids(descending=True)) == [id for _, id, _ in reversed(large)]
+                below = view.ordered(THINGS, scope, "size", value, start, start + 1)
+                assert list(below) == [r for size, _, r in large if size == start]
+            counted = Counter(tag for r in here if r.colour == value for tag in set(r.tags))
+            assert view.counts(THINGS, scope, "tags", value) == counted
         colours = {r.colour for r in here}
         assert set(view.values(THINGS, scope, "colour")) == set(view.values(THINGS, scope, "size")) == colours
     for value in range(4):

@@ -12,6 +12,7 @@ from homeport.store.errors import (
 )
 from homeport.store.journal import Journal
 from homeport.store.keys import Change, Key, Scope
+from homeport.store.rows import Ranked
 from homeport.store.store import Store
 from homeport.store.tables import Table
 from homeport.store.view import Tx, View
@@ -26,6 +27,7 @@ __all__ = [
     "Key",
     "NewerFile",
     "OutcomeUnknown",
+    "Ranked",
     "Scope",
     "Store",
     "StoreClosed",

@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Generic
 
 from homeport.store.keys import Scope
 from homeport.store.tables import R, Table
 
 Entry = tuple[str, Scope]  # of a global index: sorted by id, then scope
-Ranked = tuple[Any, str]  # of an ordered index: sorted by rank, then id
+_Entry = tuple[Any, str]  # of an ordered index: sorted by rank, then id
+_NONE: Mapping[Hashable, int] = MappingProxyType({})
 
 
 class _Partition(Generic[R]):
     """One scope's records. Ids are kept sorted, so that lists need no sorting."""
 
-    __slots__ = ("ids", "indexes", "ordered", "records", "scope")
+    __slots__ = ("counts", "ids", "indexes", "ordered", "records", "scope")
 
-    def __init__(self, scope: Scope, indexes: Iterable[str], ordered: Iterable[str]) -> None:
+    def __init__(self, scope: Scope, table: Table[R]) -> None:
         self.scope = scope
         self.records: dict[str, R] = {}
         self.ids: list[str] = []
-        self.indexes: dict[str, dict[Hashable, list[str]]] = {name: {} for name in indexes}
-        self.ordered: dict[str, dict[Hashable, list[Ranked]]] = {name: {} for name in ordered}
+        self.indexes: dict[str, dict[Hashable, list[str]]] = {name: {} for name in table.indexes}
+        self.ordered: dict[str, dict[Hashable, list[_Entry]]] = {name: {} for name in table.ordered}
+        self.counts: dict[str, dict[Hashable, dict[Hashable, int]]] = {name: {} for name in table.counts}
+
+
+class Ranked(Generic[R]):
+    """Records by rank, then id, read as they are asked for: nothing may be written meanwhile."""
+
+    __slots__ = ("_bucket", "_high", "_low", "_records")
+
+    def __init__(self, records: Mapping[str, R], bucket: Sequence[_Entry], low: int, high: int) -> None:
+        self._records, self._bucket, self._low, self._high = records, bucket, low, high
+
+    def __len__(self) -> int:
+        return self._high - self._low
+
+    def __getitem__(self, at: int) -> R:
+        """The record at this place, from 0 on. Raises IndexError."""
+        if not 0 <= at < self._high - self._low:
+            raise IndexError(at)
+        return self._records[self._bucket[self._low + at][1]]
+
+    def __iter__(self) -> Iterator[R]:
+        return (self._records[id] for id in self.ids())
+
+    def ids(self, *, descending: bool = False) -> Iterator[str]:
+        """Their ids alone: much the quickest where most are not wanted."""
+        places = range(self._high - 1, self._low - 1, -1) if descending else range(self._low, self._high)
+        bucket = self._bucket
+        return (bucket[at][1] for at in places)
 
 
 class Rows(Generic[R]):
@@ -63,16 +93,22 @@ class Rows(Generic[R]):
         self._known(index)
         return list(part.indexes[index]) if part else []
 
-    def ordered(self, scope: tuple[str, str], index: str, value: Hashable, start: Any) -> Iterator[R]:
-        """Records under ``value`` from rank ``start`` on. Not to be used across a write."""
+    def counts(self, scope: tuple[str, str], index: str, value: Hashable) -> Mapping[Hashable, int]:
+        if index not in self.table.counts:
+            raise LookupError(f"table {self.table.kind!r} has no counts {index!r}")
+        part = self._partitions.get(scope)
+        return part.counts[index].get(value, _NONE) if part else _NONE
+
+    def ordered(self, scope: tuple[str, str], index: str, value: Hashable, start: Any, stop: Any) -> Ranked[R]:
         if index not in self.table.ordered:
             raise LookupError(f"table {self.table.kind!r} has no ordered index {index!r}")
         part = self._partitions.get(scope)
         bucket = part.ordered[index].get(value) if part else None
         if part is None or bucket is None:
-            return
-        for at in range(bisect_left(bucket, (start, "")), len(bucket)):
-            yield part.records[bucket[at][1]]
+            return Ranked({}, (), 0, 0)
+        low = bisect_left(bucket, (start, ""))
+        high = len(bucket) if stop is None else bisect_left(bucket, (stop, ""), low)
+        return Ranked(part.records, bucket, low, high)
 
     def find_global(self, index: str, value: Hashable) -> list[tuple[Scope, R]]:
         try:
@@ -90,14 +126,17 @@ class Rows(Generic[R]):
         moves = _moves(self.table.indexes, old, new)
         global_moves = _moves(self.table.global_indexes, old, new)
         rank_moves = _moves(self.table.ordered, old, new)
+        count_moves = _moves(self.table.counts, old, new)
         if part is None:
-            part = self._partitions[scope] = _Partition(Scope(*scope), self.table.indexes, self.table.ordered)
+            part = self._partitions[scope] = _Partition(Scope(*scope), self.table)
         for name, gone, come in moves:
             _move(part.indexes[name], gone, come, id)
         for name, gone, come in global_moves:
             _move(self._global[name], gone, come, (id, part.scope))
         for name, gone, come in rank_moves:
             _rerank(part.ordered[name], gone, come, id)
+        for name, gone, come in count_moves:
+            _recount(part.counts[name], gone, come)
         if new is None:
             del part.records[id]
             _remove(part.ids, id)
@@ -127,8 +166,11 @@ def _moves(
     """For each index that is touched: its name, the values that the record leaves, and those that it comes under."""
     moves = []
     for name, values in indexes.items():
-        before = set(values(old)) if old is not None else set()
-        after = set(values(new)) if new is not None else set()
+        was = values(old) if old is not None else ()
+        now = values(new) if new is not None else ()
+        if was == now:  # most writes touch few indexes
+            continue
+        before, after = set(was), set(now)
         if before != after:
             moves.append((name, before - after, after - before))
     return moves
@@ -144,11 +186,24 @@ def _move(buckets: dict[Hashable, list[Any]], gone: set[Hashable], come: set[Has
         insort(buckets.setdefault(value, []), entry)
 
 
-def _rerank(buckets: dict[Hashable, list[Ranked]], gone: set[Any], come: set[Any], id: str) -> None:
+def _rerank(buckets: dict[Hashable, list[_Entry]], gone: set[Any], come: set[Any], id: str) -> None:
     for value, rank in gone:
         _move(buckets, {value}, set(), (rank, id))
     for value, rank in come:
         _move(buckets, set(), {value}, (rank, id))
+
+
+def _recount(counts: dict[Hashable, dict[Hashable, int]], gone: set[Any], come: set[Any]) -> None:
+    for value, part in gone:
+        parts = counts[value]
+        parts[part] -= 1
+        if not parts[part]:
+            del parts[part]
+            if not parts:
+                del counts[value]
+    for value, part in come:
+        parts = counts.setdefault(value, {})
+        parts[part] = parts.get(part, 0) + 1
 
 
 def _remove(ordered: list[Any], entry: Any) -> None:

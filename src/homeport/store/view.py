@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from homeport.store.keys import Scope
-from homeport.store.rows import Rows
+from homeport.store.rows import Ranked, Rows
 from homeport.store.tables import R, Table
 
 
@@ -45,10 +45,17 @@ class View:
         """The values under which an index or ordered index has records in the scope, in no order."""
         return self._rows(table).values(scope, index)
 
-    def ordered(self, table: Table[R], scope: tuple[str, str], index: str, value: Hashable, start: Any) -> Iterator[R]:
-        """The scope's records that an ordered index lists under ``value``, from rank ``start`` on; by rank, then id.
-        Read lazily: nothing may be written before the last was taken."""
-        return self._rows(table).ordered(scope, index, value, start)
+    def ordered(
+        self, table: Table[R], scope: tuple[str, str], index: str, value: Hashable, start: Any, stop: Any = None
+    ) -> Ranked[R]:
+        """The scope's records that an ordered index lists under ``value``, from rank ``start`` on, up to but without
+        ``stop``; by rank, then id."""
+        return self._rows(table).ordered(scope, index, value, start, stop)
+
+    def counts(self, table: Table[R], scope: tuple[str, str], index: str, value: Hashable) -> Mapping[Any, int]:
+        """How many of the scope's records each part of ``value`` has; parts with none are left out. It is the live
+        count: nothing may be written while it is in use."""
+        return self._rows(table).counts(scope, index, value)
 
     def find_global(self, table: Table[R], index: str, value: Hashable) -> list[tuple[Scope, R]]:
         """Records of every scope, by one of the table's global indexes; sorted by id, then scope."""
