@@ -20,6 +20,8 @@ from homeport.agentspec import (
     InterfaceSpec as InterfaceSpec,
     Message as Message,
     MountPoint as MountPoint,
+    NetworkBinding as NetworkBinding,
+    PortMapping as PortMapping,
     RestartPolicy as RestartPolicy,
     TaskSpec as TaskSpec,
     Tmpfs as Tmpfs,
@@ -301,7 +303,8 @@ def decode(frame: str | bytes) -> Message | None:
 
 
 class ContainerReport(Message, frozen=True):
-    """``status`` PENDING, RUNNING or STOPPED; ``exit_code`` only where one was observed."""
+    """``status`` PENDING, RUNNING or STOPPED; ``exit_code`` only where one was observed. ``network_bindings`` once it
+    has started."""
 
     container_name: str
     status: str
@@ -309,6 +312,7 @@ class ContainerReport(Message, frozen=True):
     exit_code: int | None = None
     reason: str | None = None
     image_digest: str | None = None
+    network_bindings: tuple[NetworkBinding, ...] = ()
 
 
 class TaskReport(Message, frozen=True):

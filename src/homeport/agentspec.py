@@ -73,6 +73,16 @@ class ExtraHost(Message, frozen=True):
     ip_address: str
 
 
+class PortMapping(Message, frozen=True):
+    """A port of the container, or (``container_port_range``, ``first-last``) several. ``host_port`` 0: one that is free
+    on the instance, which the node chooses. ``protocol`` tcp or udp."""
+
+    container_port: int = 0
+    host_port: int = 0
+    protocol: str = "tcp"
+    container_port_range: str = ""
+
+
 class Volume(Message, frozen=True):
     """A volume of the task. ``kind``: ``task`` (an empty folder that goes with the task), ``host`` (``path`` on the
     machine), ``shared`` (a named folder that stays; ``autoprovision`` makes it), ``efs`` (``path`` is the file
@@ -139,6 +149,20 @@ class ContainerSpec(Message, frozen=True):
     extra_hosts: tuple[ExtraHost, ...] = ()
     dns_servers: tuple[str, ...] = ()  # instead of the machine's
     dns_search_domains: tuple[str, ...] = ()  # instead of the machine's
+    ports: tuple[PortMapping, ...] = ()
+    links: tuple[str, ...] = ()  # ``container`` or ``container:alias``, in the network mode bridge
+
+
+class NetworkBinding(Message, frozen=True):
+    """Where a container's port can be reached on its instance: AWS's ``networkBindings``. One port, or (as texts
+    ``first-last``) a range of them."""
+
+    bind_ip: str = msgspec.field(name="bindIP")
+    protocol: str
+    container_port: int | None = None
+    host_port: int | None = None
+    container_port_range: str | None = None
+    host_port_range: str | None = None
 
 
 class InterfaceSpec(Message, frozen=True):
@@ -160,7 +184,7 @@ class InterfaceSpec(Message, frozen=True):
 
 class TaskSpec(Message, frozen=True):
     """A task as the node shall run it. ``cpu`` (1024 units = one vCPU) and ``memory`` (MiB) are hard limits over all of
-    its containers, 0 for none."""
+    its containers, 0 for none. ``network_mode``: awsvpc, bridge, host or none."""
 
     family: str
     revision: int
@@ -174,6 +198,12 @@ class TaskSpec(Message, frozen=True):
     containers: tuple[ContainerSpec, ...] = ()
     interface: InterfaceSpec | None = None
     volumes: tuple[Volume, ...] = ()
-    pid_mode: str = ""  # "task": one process namespace for all containers
-    ipc_mode: str = ""  # "task": one namespace of System V IPC, queues and /dev/shm for all; "none": no /dev/shm
+    pid_mode: str = ""  # "task": one process namespace for all containers; "host": the machine's
+    ipc_mode: str = ""  # "task": one namespace of System V IPC, queues, /dev/shm for all; "host"; "none": no /dev/shm
     ephemeral_storage: int = 0  # GiB, 0 for no limit of its own
+    network_mode: str = "awsvpc"
+
+    @property
+    def networked(self) -> bool:
+        """Whether its node must make a network for it before its containers are made."""
+        return self.interface is not None or self.network_mode in ("bridge", "host")

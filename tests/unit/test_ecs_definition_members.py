@@ -345,3 +345,14 @@ def test_every_member_reaches_its_node_or_is_refused(member: str, without: Defin
         assert unsupported({**given, member: {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}})
     else:
         assert not same, f"{member} is accepted at RunTask and does nothing"
+
+
+@pytest.mark.parametrize(
+    "given", [{"pidMode": "host"}, {"ipcMode": "host"}, {"networkMode": "bridge", "links": ["side"]}]
+)
+def test_what_only_container_instances_can_do(given: Definition) -> None:
+    containers = [{"name": "app", "image": "i", "links": given.get("links")}, {"name": "side", "image": "i"}]
+    definition = {**given, "containerDefinitions": containers}
+    assert unsupported(definition, launch_type="FARGATE")
+    assert unsupported(definition, launch_type="EC2") is None
+    assert unsupported(definition, launch_type="EXTERNAL") is None

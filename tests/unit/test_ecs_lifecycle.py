@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from homeport.agentapi import ContainerReport, TaskReport
+from homeport.agentapi import ContainerReport, NetworkBinding, TaskReport
 from homeport.services.ecs import lifecycle
 from homeport.services.ecs.lifecycle import DeleteInterface, FreeRoom, step
 from homeport.services.ecs.model.instance import Taken
@@ -244,6 +244,16 @@ def test_a_report_is_folded_in() -> None:
     over = lifecycle.reported(later, report("STOPPED", reason="x" * 2000), NOW + 3)
     assert (over.node_status, len(over.node_reason or "")) == (N.STOPPED, 1024)
     assert lifecycle.reported(over, report("RUNNING", told("RUNNING")), NOW + 4) is over
+
+
+def test_where_ports_can_be_reached_is_kept_from_the_first_report() -> None:
+    before = task(last_status=TaskStatus.ACTIVATING, containers=(app(),))
+    bound = NetworkBinding(bind_ip="0.0.0.0", protocol="tcp", container_port=80, host_port=32768)
+    after = lifecycle.reported(before, report("RUNNING", told("RUNNING", network_bindings=(bound,))), NOW)
+    shown = {"bindIP": "0.0.0.0", "protocol": "tcp", "containerPort": 80, "hostPort": 32768}
+    assert after.containers[0].bindings == (shown,)
+    after = lifecycle.reported(after, report("STOPPED", told("STOPPED", exit_code=0)), NOW)
+    assert after.containers[0].bindings == (shown,)
 
 
 def test_what_a_report_does_not_know_is_ignored() -> None:

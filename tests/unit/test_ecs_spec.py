@@ -11,6 +11,7 @@ from homeport.agentapi import (
     Device,
     HealthCheck,
     MountPoint,
+    PortMapping,
     RestartPolicy,
     Tmpfs,
     Ulimit,
@@ -418,3 +419,15 @@ def test_mounts_and_kernel_options_reach_the_node() -> None:
     assert (spec.init, spec.shared_memory, spec.max_swap, spec.swappiness) == (True, 8, 0, 60)
     assert spec.tmpfs == (Tmpfs("/t", 2, ("exec",)),)
     assert spec.devices == (Device("/dev/x", "", ("read",)),)
+
+
+def test_ports_and_links_reach_the_node_and_links_order_containers() -> None:
+    mappings = [{"containerPort": 80, "hostPort": 8080}, {"containerPortRange": "9000-9002", "protocol": "udp"}]
+    web = {"name": "web", "image": "i", "portMappings": mappings, "links": ["db:database", "cache"]}
+    spec = container_spec({**web, "dependsOn": [{"containerName": "cache", "condition": "HEALTHY"}]})
+    assert spec.ports == (
+        PortMapping(container_port=80, host_port=8080),
+        PortMapping(container_port_range="9000-9002", protocol="udp"),
+    )
+    assert spec.links == ("db:database", "cache")
+    assert spec.depends_on == (Dependency("cache", "HEALTHY"), Dependency("db", "START"))

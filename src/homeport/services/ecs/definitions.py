@@ -100,10 +100,10 @@ def ephemeral_storage(definition: TaskDefinition) -> int:
     return int((definition.members.get("ephemeralStorage") or {}).get("sizeInGiB") or 0)
 
 
-def unsupported(definition: TaskDefinition, architecture: str = "X86_64") -> str | None:
+def unsupported(definition: TaskDefinition, architecture: str = "X86_64", launch_type: str = "FARGATE") -> str | None:
     """The text of RunTask's UnsupportedFeatureException where the definition asks for what nodes of this
-    ``architecture`` (X86_64 or ARM64) can't do yet, else None."""
-    return support.unsupported(definition.members, architecture)
+    ``architecture`` (X86_64 or ARM64) can't do yet for tasks of the ``launch_type``, else None."""
+    return support.unsupported(definition.members, architecture, launch_type)
 
 
 def _revision(number: str) -> int:

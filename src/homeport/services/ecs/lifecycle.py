@@ -250,6 +250,7 @@ def _fold_container(known: Container, told: ContainerReport) -> Container:
         ran=known.ran or told.status == "RUNNING" or (over and _exited(told)),
         runtime_id=known.runtime_id or told.runtime_id,
         image_digest=known.image_digest or told.image_digest,
+        bindings=known.bindings or tuple(map(msgspec.to_builtins, told.network_bindings)),
         exit_code=told.exit_code if over else known.exit_code,
         reason=(told.reason[:REASON_LENGTH] if told.reason else None) if over else known.reason,
     )

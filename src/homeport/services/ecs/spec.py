@@ -19,7 +19,7 @@ from homeport.agentapi import (
     Volume,
     VolumeFrom,
 )
-from homeport.agentspec import ExtraHost
+from homeport.agentspec import ExtraHost, PortMapping
 from homeport.core import arn
 from homeport.services.ec2.model import NetworkInterface
 from homeport.services.ecs import definitions, overrides
@@ -56,6 +56,7 @@ def task_spec(
         pid_mode=definition.members.get("pidMode") or "",
         ipc_mode=definition.members.get("ipcMode") or "",
         ephemeral_storage=task.ephemeral_storage,
+        network_mode=definitions.network_mode(definition),
     )
 
 
@@ -83,7 +84,7 @@ def container_spec(container: Mapping[str, Any], arn: str = "", digests: Mapping
         memory_reservation=int(container.get("memoryReservation") or 0),
         stop_timeout=_seconds(container.get("stopTimeout"), STOP_TIMEOUT),
         start_timeout=_seconds(container.get("startTimeout"), 0),
-        depends_on=tuple(Dependency(d["containerName"], d["condition"]) for d in container.get("dependsOn") or ()),
+        depends_on=dependencies(container),
         readonly_root_filesystem=bool(container.get("readonlyRootFilesystem")),
         capabilities_add=tuple(capabilities.get("add") or ()),
         capabilities_drop=tuple(capabilities.get("drop") or ()),
@@ -121,6 +122,25 @@ def container_spec(container: Mapping[str, Any], arn: str = "", digests: Mapping
         extra_hosts=tuple(ExtraHost(h["hostname"], h["ipAddress"]) for h in container.get("extraHosts") or ()),
         dns_servers=tuple(container.get("dnsServers") or ()),
         dns_search_domains=tuple(container.get("dnsSearchDomains") or ()),
+        ports=tuple(port_mapping(p) for p in container.get("portMappings") or ()),
+        links=tuple(container.get("links") or ()),
+    )
+
+
+def dependencies(container: Mapping[str, Any]) -> tuple[Dependency, ...]:
+    """What it waits for: its ``dependsOn``, and the start of what it links to."""
+    given = tuple(Dependency(d["containerName"], d["condition"]) for d in container.get("dependsOn") or ())
+    named = {d.container_name for d in given}
+    linked = dict.fromkeys(link.partition(":")[0] for link in container.get("links") or ())
+    return given + tuple(Dependency(name, "START") for name in linked if name not in named)
+
+
+def port_mapping(mapping: Mapping[str, Any]) -> PortMapping:
+    return PortMapping(
+        container_port=int(mapping.get("containerPort") or 0),
+        host_port=int(mapping.get("hostPort") or 0),
+        protocol=mapping.get("protocol") or "tcp",
+        container_port_range=mapping.get("containerPortRange") or "",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a task definition may ask of ECS that Homeport's nodes can't do yet. Pure.
+"""What a task definition may ask of ECS that Homeport's nodes can't do yet, by launch type. Pure.
 
 Registration accepts and keeps all of it; running such a task is refused with the reason, never done half.
 """
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from homeport.services.ecs.registration.members import Members, containers, items, part
 
-MODES = {"pidMode": ("task",), "ipcMode": ("task", "none")}
+MODES = {"pidMode": ("task",), "ipcMode": ("task", "none")}  # on Fargate; on container instances ``host`` too
 LOG_DRIVERS = ("awslogs", "json-file")  # both are kept as log files on the node
 
 _NO_SECRETS = "there is no Secrets Manager and no Parameter Store to read from"
@@ -27,7 +27,6 @@ _VOLUME = {
 _CONTAINER = {
     "secrets": _NO_SECRETS,
     "firelensConfiguration": "nodes have no FireLens that sends output to its log router",
-    "links": "they need the network mode bridge, which nodes don't have",
     "resourceRequirements": "nodes hand out no GPUs and no other accelerators",
     "credentialSpecs": "they are for Windows and Active Directory, which nodes have nothing to do with",
     "repositoryCredentials": _NO_SECRETS,
@@ -41,19 +40,20 @@ class Lack(NamedTuple):
     why: str
 
 
-def unsupported(members: Members, architecture: str = "X86_64") -> str | None:
+def unsupported(members: Members, architecture: str = "X86_64", launch_type: str = "FARGATE") -> str | None:
     """What RunTask answers for a definition's members that ask for more than nodes of this ``architecture`` (a
-    ``cpuArchitecture`` of ECS) can do, else None."""
-    lack = next(_missing(members, architecture), None)
+    ``cpuArchitecture`` of ECS) can do for tasks of the ``launch_type``, else None."""
+    lack = next(_missing(members, architecture, launch_type), None)
     return f"Homeport does not support {lack.what} yet: {lack.why}." if lack else None
 
 
-def _missing(members: Members, architecture: str) -> Iterator[Lack]:
+def _missing(members: Members, architecture: str, launch_type: str) -> Iterator[Lack]:
+    own = launch_type != "FARGATE"  # the caller's own machines, whose processes and network its tasks may see
     for member, why in _TASK.items():
         if members.get(member):
             yield Lack(f"'{member}'", why)
     for mode in ("pidMode", "ipcMode"):
-        if members.get(mode) not in (None, *MODES[mode]):
+        if members.get(mode) not in (None, *MODES[mode], *(("host",) if own else ())):
             yield Lack(f"'{mode}' {members[mode]}", "its tasks would see the processes of the machine and other tasks")
     for volume in items(members, "volumes"):
         for asked, lack in _volume(volume):
@@ -64,6 +64,9 @@ def _missing(members: Members, architecture: str) -> Iterator[Lack]:
     if isolation != "SHARED":
         yield Lack(f"the isolation mode {isolation}", "tasks of a node share its kernel")
     for container in containers(members):
+        if container.get("links") and not own:
+            why = "they need the network mode bridge, which only container instances have"
+            yield Lack(f"'links' (container '{container['name']}')", why)
         for lack in _container(container):
             yield Lack(f"{lack.what} (container '{container['name']}')", lack.why)
 

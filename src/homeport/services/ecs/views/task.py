@@ -97,7 +97,7 @@ def _container(container: Container, task: Task, defined: Any) -> dict[str, Any]
         "taskArn": task.arn,
         "name": container.name,
         "lastStatus": container.status,
-        "networkBindings": [],
+        "networkBindings": list(container.bindings),
         "networkInterfaces": _interfaces(task),
         "healthStatus": container.health,
         "cpu": str(defined.get("cpu") or 0),
