@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ log = logging.getLogger("homeport.ecs.agentgw")
 
 LOST_SECONDS = 60.0  # how long a Fargate node may be silent before its tasks are given up
 HOLD_SECONDS = 600.0  # how long the addresses of a silent node's tasks are kept from others
+AWAY_AT_ONCE = 500  # nodes noted as away in one commit: about twenty milliseconds
 TICK_SECONDS = 1.0  # between looks at the silent nodes, and at the addresses that are held
 
 
@@ -78,7 +79,7 @@ class Gateway:
         finally:
             left = self._forget(session)
         if left:  # not when the server is ending: the next start notes that everyone is away
-            await self._note_away(scope, instance.id, arn)
+            await self._note_away([arn])
 
     # --- connections ----------------------------------------------------------------------------------------------
 
@@ -87,12 +88,11 @@ class Gateway:
         view = self._store.view()
         self._seen = view.version
         self._deleted.append(view.version)
-        for scope, instance in view.each(INSTANCES):
-            if instance.arn in self._sessions:
-                continue
-            self._silent[instance.arn] = self._clock.mono()
-            if instance.connected:
-                await self._note_away(scope, instance.id, instance.arn)
+        missing = [instance for _, instance in view.each(INSTANCES) if instance.arn not in self._sessions]
+        self._silent.update((instance.arn, self._clock.mono()) for instance in missing)
+        away = [instance.arn for instance in missing if instance.connected]
+        for start in range(0, len(away), AWAY_AT_ONCE):
+            await self._note_away(away[start : start + AWAY_AT_ONCE])
 
     def _forget(self, session: Session) -> bool:
         """False where a newer connection has taken the session's place."""
@@ -103,11 +103,19 @@ class Gateway:
         self._floors[session.arn] = session.floor(self._seen)
         return True
 
-    async def _note_away(self, scope: Scope, id: str, arn: str) -> None:
+    async def _note_away(self, arns: Sequence[str]) -> None:
+        """Of those that haven't come back meanwhile."""
+
+        def note(tx: Tx) -> None:
+            for arn in arns:
+                if arn not in self._sessions:
+                    _disconnected(tx, arn)
+
+        cause = f"{arns[0]} disconnected" if len(arns) == 1 else f"{len(arns)} nodes are away"
         try:
-            await self._store.update(partial(_disconnected, scope=scope, id=id), f"{arn} disconnected")
+            await self._store.update(note, cause)
         except StoreClosed:
-            log.warning("a node's disconnection isn't stored", extra={"instance": arn})
+            log.warning("nodes' disconnections aren't stored", extra={"instances": list(arns)})
 
     # --- changes --------------------------------------------------------------------------------------------------
 
@@ -213,11 +221,12 @@ def _connected(tx: Tx, scope: Scope, id: str) -> None:
     _set_room(tx, scope, id, open=True, connected=True)
 
 
-def _disconnected(tx: Tx, scope: Scope, id: str) -> None:
-    instance = tx.get(INSTANCES, scope, id)
-    if instance is not None and instance.silent_since is None:
+def _disconnected(tx: Tx, arn: str) -> None:
+    found = rooms.instance(tx, arn)
+    if found is not None and found[1].silent_since is None:
+        scope, instance = found
         tx.put(INSTANCES, scope, replace(instance, silent_since=tx.now))
-        _set_room(tx, scope, id, connected=False)
+        _set_room(tx, scope, instance.id, connected=False)
 
 
 def _set_room(tx: Tx, scope: Scope, id: str, **changes: Any) -> None:
