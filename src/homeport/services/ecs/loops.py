@@ -12,7 +12,7 @@ from homeport.core.ids import Ids
 from homeport.services.ecs import deletion, effects
 from homeport.services.ecs.deadlines import Deadlines
 from homeport.services.ecs.model.definition import DEFINITIONS
-from homeport.services.ecs.model.task import STOPPED_TASKS_KEPT, TASKS, TOKENS
+from homeport.services.ecs.model.task import STOPPED_TASKS_KEPT, TASKS, TOKENS, Task, TaskStatus
 from homeport.store import Key, Store, StoreClosed, Table, Tx, Watch
 
 log = logging.getLogger("homeport.ecs.loops")
@@ -52,13 +52,11 @@ class TaskLoop:
     async def _load(self) -> None:
         """What was left undone when the process last ended, and all deadlines."""
         view = self._store.view()
-        for scope, task in view.find_global(TASKS, "unfinished", True):
-            self._note(Key(*scope, TASKS.kind, task.id), task)
         for table in _WAKING:
             for number, (scope, record) in enumerate(view.each(table)):
                 key = Key(*scope, table.kind, table.id(record))
                 self._remember(key, record)
-                if table is TASKS and record.charged:  # also a stopped one: the room of a lost node's task
+                if table is TASKS and _undone(record):
                     self._note(key, record)
                 if number % LOADED == 0:
                     await self._clock.sleep(0)
@@ -87,6 +85,7 @@ class TaskLoop:
             if not self._dirty:
                 self._some.clear()
             await self._advance(keys)
+            await self._clock.sleep(0)  # what changes nothing doesn't wait for the journal: others get their turn
 
     async def _advance(self, keys: list[Key]) -> None:
         def advance(tx: Tx) -> None:
@@ -134,3 +133,8 @@ class TaskLoop:
             retry = self._clock.wall() + RETRY_SECONDS
             for key in keys:
                 self._deadlines[key.kind].set(key, retry)
+
+
+def _undone(task: Task) -> bool:
+    """Whether a task may have something left to do: also a stopped one that holds the room of a lost node."""
+    return task.charged or task.last_status < TaskStatus.STOPPED
