@@ -22,7 +22,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-MAX_CONNECTIONS = 2048  # open at once, with websockets; fewer where the limit on open files is low
+AGENTS = 2000  # each with two websockets
+MAX_CONNECTIONS = 2 * AGENTS + 2048  # open at once, with websockets; fewer where the limit on open files is low
 RESERVED_FILES = 256  # descriptors that connections leave for the journal, the agent's files and the like
 HEAD_SECONDS = 10.0  # from a connection's start, or a request's first byte, to the end of the request's head
 HEAD_BYTES = 64 << 10  # request line and header fields
