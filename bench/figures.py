@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench import chain, cost, cycles, harness, idle, stored
+from bench import agents, chain, cost, cycles, harness, idle, memory, stored
 from bench.harness import Cloud, alive_at, docker_alive_at, docker_remove, docker_start, homeport, median, until
 
 Row = tuple[str, str, str, bool]
-PARTS = ("starts", "chain", "idle", "cycles", "stores")
+ON_A_MACHINE = ("starts", "chain", "idle", "cycles")  # with an agent, containers and Docker
+PARTS = (*ON_A_MACHINE, "stores", "agents", "memory")
 Part = tuple[list[Row], dict[str, Any]]
 
 
@@ -102,7 +104,7 @@ def quantile(url: str, q: float) -> float:
     return next((bound for bound, count in buckets if count >= q * total), float("inf"))
 
 
-def memory() -> tuple[int, int]:
+def resident() -> tuple[int, int]:
     """Resident MiB of the control plane and of the agent."""
     status = json.loads(homeport("status", "--json"))
     return status["control_plane"]["resident_bytes"] >> 20, round(max(map(cost.resident, harness.processes("agent"))))
@@ -112,40 +114,51 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=15, help="repetitions of each single measurement")
     parser.add_argument("--cycles", type=int, default=1000, help="tasks that start and stop to see what grows")
+    parser.add_argument("--tasks", type=int, default=1_000_000, help="RUNNING tasks whose memory is measured")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="some of the figures")
     parser.add_argument("--json", help="write the figures to this file too")
     options = parser.parse_args()
-    port = stored.free_port()
-    image = harness.archive("test")
-    homeport("up", "--detach", "--port", str(port))
-    try:
-        homeport("image", "load", str(image))
-        stored.load_into_docker(image)
-        cloud = Cloud()
-        rows, figures = measure(cloud, options)
-    finally:
-        homeport("down")
+    done = measure(options)
+    rows = [row for rows, _ in done for row in rows]
+    figures = {name: value for _, found in done for name, value in found.items()}
     show(rows)
     if options.json:
         Path(options.json).write_text(json.dumps({"machine": harness.machine(), "rows": rows, **figures}, indent=2))
 
 
-def measure(cloud: Cloud, options: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
-    parts: dict[str, Callable[[], Part]] = {
-        "starts": lambda: starts(cloud, options.n),
-        "chain": lambda: chained(cloud, options.n),
-        "idle": lambda: idling(cloud),
-        "cycles": lambda: coming_and_going(cloud, options.cycles),
-        "stores": stores,
-    }
-    done = [parts[name]() for name in options.only or parts]
-    return [row for rows, _ in done for row in rows], {k: v for _, figures in done for k, v in figures.items()}
+def measure(options: argparse.Namespace) -> list[Part]:
+    chosen = options.only or PARTS
+    found: list[Part] = []
+    if not set(chosen).isdisjoint(ON_A_MACHINE):
+        with machine() as cloud:
+            parts: dict[str, Callable[[], Part]] = {
+                "starts": lambda: starts(cloud, options.n),
+                "chain": lambda: chained(cloud, options.n),
+                "idle": lambda: idling(cloud),
+                "cycles": lambda: coming_and_going(cloud, options.cycles),
+            }
+            found += [parts[name]() for name in ON_A_MACHINE if name in chosen]
+    alone = {"stores": stores, "agents": connected, "memory": lambda: remembered(options.tasks)}
+    return found + [part() for name, part in alone.items() if name in chosen]
+
+
+@contextlib.contextmanager
+def machine() -> Iterator[Cloud]:
+    """A Homeport that is up, with the image that Docker has too."""
+    image = harness.archive("test")
+    homeport("up", "--detach", "--port", str(stored.free_port()))
+    try:
+        homeport("image", "load", str(image))
+        stored.load_into_docker(image)
+        yield Cloud()
+    finally:
+        homeport("down")
 
 
 def starts(cloud: Cloud, n: int) -> Part:
     alive, call, docker = single(cloud, n)
     ours, theirs = burst(cloud, 50)
-    plane, agent = memory()
+    plane, agent = resident()
     return [
         row("RunTask → process alive / docker run -d", f"{alive:.0f} / {docker:.0f} ms", alive / docker, 0.45),
         row("50 tasks RUNNING / 50 docker run -d", f"{ours:.2f} / {theirs:.2f} s", ours / theirs, 0.5),
@@ -203,6 +216,24 @@ def stores() -> Part:
         row("resident: control plane with 1,000 stored tasks", f"{resident:.0f} MiB", resident, 80, "MiB"),
         row("loop delay p99, 100,000 stored tasks", f"≤ {delay:.0f} ms", delay, 50, "ms"),
     ], {"start_s": start, "resident_mib": round(resident), "delay_ms": delay}
+
+
+def connected() -> Part:
+    seen = agents.measure()
+    each = f"{seen.processor:.0f} % ({seen.messages:.0f} messages/s, {seen.memory * 1024:.0f} KiB for each agent)"
+    back = f"{seen.back:.2f} s ({seen.commits:.0f} commits in {seen.fsyncs:.0f} fsyncs)"
+    return [
+        row("2,000 agents with heartbeats, metrics of 10 tasks each", each, seen.processor, 50, "% of a core"),
+        row(f"{agents.BACK} of them reconnect at once: all admitted", back, seen.back, 2, "s"),
+    ], {"agents": asdict(seen)}
+
+
+def remembered(tasks: int) -> Part:
+    seen = memory.measure(tasks)
+    kib = seen.all / 1024
+    parts = ", ".join(f"{name} {size:,.0f}" for name, size in seen.parts.items())
+    what = f"control plane for each of {seen.tasks:,} stored RUNNING tasks"
+    return [row(what, f"{kib:.1f} KiB (bytes: {parts})", kib, 6, "KiB")], {"memory": asdict(seen)}
 
 
 def row(what: str, seen: str, value: float, bar: float, unit: str = "") -> Row:
