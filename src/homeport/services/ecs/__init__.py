@@ -9,10 +9,11 @@ from homeport.services.ecs.loops import TaskLoop
 from homeport.services.ecs.model.cluster import CLUSTERS
 from homeport.services.ecs.model.definition import DEFINITIONS, FAMILIES
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS
+from homeport.services.ecs.model.setting import SETTINGS
 from homeport.services.ecs.model.task import TASKS, TOKENS
 from homeport.services.ecs.tasks import stop_all, unfinished
 
-TABLES = (CLUSTERS, DEFINITIONS, FAMILIES, TASKS, TOKENS, INSTANCES, ROOMS)
+TABLES = (CLUSTERS, DEFINITIONS, FAMILIES, TASKS, TOKENS, INSTANCES, ROOMS, SETTINGS)
 
 __all__ = [
     "INSTANCES",

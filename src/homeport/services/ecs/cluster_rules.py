@@ -1,11 +1,11 @@
-"""What CreateCluster accepts. Pure.
+"""What CreateCluster and UpdateCluster accept. Pure.
 
 Recorded texts of ECS where there are any; the others are worded in their manner.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homeport.core.errors import AwsError, invalid_parameter
@@ -13,6 +13,7 @@ from homeport.services.ecs import names
 
 INSIGHTS = "containerInsights"
 INSIGHTS_VALUES = ("enabled", "disabled", "enhanced")
+MAX_NAMESPACE = 1024  # characters of a Cloud Map namespace's name or ARN
 FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
 MAX_STRATEGY = 20  # items of a capacity provider strategy
 MAX_PROVIDERS = 20  # capacity providers of a cluster
@@ -23,9 +24,9 @@ def check_name(name: str) -> None:
         raise invalid_parameter("Cluster name contains invalid characters.")
 
 
-def settings(asked: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """The cluster's settings, the default of those that aren't asked for included."""
-    chosen = {INSIGHTS: "disabled"}
+def settings(asked: Sequence[dict[str, Any]], before: Mapping[str, str]) -> dict[str, str]:
+    """The cluster's settings: ``before``, and what is asked for over it."""
+    chosen = dict(before)
     for setting in asked:
         name, value = setting.get("name"), setting.get("value")
         if name != INSIGHTS:
@@ -43,6 +44,15 @@ def check_configuration(configuration: dict[str, Any] | None) -> None:
         raise invalid_parameter("A logConfiguration must be specified when logging is OVERRIDE.")
     if not overridden and execute.get("logConfiguration"):
         raise invalid_parameter("A logConfiguration can only be specified when logging is OVERRIDE.")
+
+
+def check_service_connect(defaults: dict[str, Any] | None) -> None:
+    """A name is that of a namespace to be made; an ARN has to be that of one that is there, and there are none."""
+    namespace = (defaults or {}).get("namespace") or ""
+    if len(namespace) > MAX_NAMESPACE:
+        raise invalid_parameter(f"A namespace must be at most {MAX_NAMESPACE} characters long.")
+    if namespace.startswith("arn:"):
+        raise AwsError("NamespaceNotFoundException", "The specified namespace was not found.")
 
 
 def check_providers(providers: Sequence[str], strategy: Sequence[dict[str, Any]]) -> None:

@@ -37,3 +37,10 @@ def local(scope: tuple[str, str], kind: str, text: str) -> str | None:
     if parsed.region != region or parsed.partition != arn.partition(region):
         raise invalid_parameter("Invalid Region in ARN")
     return parsed.resource.removeprefix(prefix) if parsed.account == account else None
+
+
+def check_arn(scope: tuple[str, str], kind: str, text: str) -> None:
+    """Raises InvalidParameterException for what isn't the ARN of an ECS resource of this kind and region."""
+    if arn.parse(text) is None:
+        raise invalid_parameter(f"Invalid identifier: {text} is not the ARN of a {kind.replace('-', ' ')}.")
+    local(scope, kind, text)

@@ -1,4 +1,4 @@
-"""CreateCluster, DescribeClusters, ListClusters, DeleteCluster."""
+"""CreateCluster, UpdateCluster, UpdateClusterSettings, DescribeClusters, ListClusters, DeleteCluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import cluster_rules, clusters, pages, tags
+from homeport.services.ecs import account_settings, cluster_rules, clusters, pages, tags
 from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
 from homeport.services.ecs.views import cluster as views
 from homeport.store import Tx, View
@@ -22,7 +22,7 @@ def create_cluster(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     """A name that an ACTIVE cluster has gives that cluster, unchanged."""
     name = params.get("clusterName") or clusters.DEFAULT
     cluster_rules.check_name(name)
-    fields = _fields(params)
+    fields = _fields(tx, call, params)
     before = clusters.newest(tx, call.scope, name)
     if before is None or before.status != "ACTIVE":
         _forget_expired(tx, call)
@@ -78,20 +78,54 @@ def delete_cluster(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     return {"cluster": views.cluster(tx, call.scope, record, _IN_FULL)}
 
 
-def _fields(params: Params) -> dict[str, Any]:
-    """The members of CreateCluster as the record's fields, checked."""
+def update_cluster(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
+    """Changes what is given; an empty namespace takes the default away."""
+    record = clusters.find_active(tx, call.scope, params["cluster"])
+    configuration = params.get("configuration", record.configuration)
+    cluster_rules.check_configuration(configuration)
+    defaults = params.get("serviceConnectDefaults", record.service_connect_defaults)
+    if defaults != record.service_connect_defaults:
+        cluster_rules.check_service_connect(defaults)
+    record = msgspec.structs.replace(
+        record,
+        settings=cluster_rules.settings(params.get("settings") or [], record.settings),
+        configuration=configuration,
+        service_connect_defaults=_defaults(defaults),
+    )
+    tx.put(CLUSTERS, call.scope, record)
+    return {"cluster": views.cluster(tx, call.scope, record, _IN_FULL)}
+
+
+def update_cluster_settings(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
+    record = clusters.find_active(tx, call.scope, params["cluster"])
+    if not params["settings"]:
+        raise invalid_parameter("Settings cannot be empty.")
+    settings = cluster_rules.settings(params["settings"], record.settings)
+    record = msgspec.structs.replace(record, settings=settings)
+    tx.put(CLUSTERS, call.scope, record)
+    return {"cluster": views.cluster(tx, call.scope, record, _IN_FULL)}
+
+
+def _fields(view: View, call: Call, params: Params) -> dict[str, Any]:
+    """The members of CreateCluster as the record's fields, checked. What it doesn't set, account settings do."""
     configuration = params.get("configuration")
     providers, strategy = params.get("capacityProviders") or [], params.get("defaultCapacityProviderStrategy") or []
     cluster_rules.check_configuration(configuration)
     cluster_rules.check_providers(providers, strategy)
+    cluster_rules.check_service_connect(params.get("serviceConnectDefaults"))
+    insights = account_settings.effective(view, call.scope, call.principal.arn, account_settings.INSIGHTS).value
     return {
-        "settings": cluster_rules.settings(params.get("settings") or []),
+        "settings": cluster_rules.settings(params.get("settings") or [], {cluster_rules.INSIGHTS: insights}),
         "configuration": configuration,
         "capacity_providers": tuple(providers),
         "default_strategy": cluster_rules.strategy_items(strategy),
-        "service_connect_defaults": params.get("serviceConnectDefaults"),
+        "service_connect_defaults": _defaults(params.get("serviceConnectDefaults")),
         "tags": tags.parse(params.get("tags")),
     }
+
+
+def _defaults(asked: dict[str, Any] | None) -> dict[str, Any] | None:
+    return asked if asked and asked["namespace"] else None
 
 
 def _forget_expired(tx: Tx, call: Call) -> None:
@@ -120,6 +154,8 @@ def _described(call: Call, params: Params) -> list[str]:
 
 OPERATIONS: dict[str, Operation] = {
     "CreateCluster": Operation(create_cluster, resources=_named("clusterName")),
+    "UpdateCluster": Operation(update_cluster, resources=_named("cluster")),
+    "UpdateClusterSettings": Operation(update_cluster_settings, resources=_named("cluster")),
     "DescribeClusters": Operation(describe_clusters, write=False, resources=_described),
     "ListClusters": Operation(list_clusters, write=False),
     "DeleteCluster": Operation(delete_cluster, resources=_named("cluster")),
