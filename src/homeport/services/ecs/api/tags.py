@@ -13,7 +13,7 @@ from homeport.core.errors import AwsError, invalid_parameter
 from homeport.services.ecs import clusters, definitions, tags
 from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
 from homeport.services.ecs.model.definition import DEFINITIONS
-from homeport.services.ecs.model.instance import INSTANCES
+from homeport.services.ecs.model.instance import INSTANCES, Instance
 from homeport.services.ecs.model.task import TASKS
 from homeport.store import Table, Tx, View
 
@@ -35,17 +35,27 @@ def _by_last_part(table: Table[Any]) -> Callable[[View, tuple[str, str], str], A
     return find
 
 
-def _active_cluster(view: View, scope: tuple[str, str], text: str) -> Cluster | None:
+def _active_cluster(view: View, scope: tuple[str, str], text: str) -> Cluster:
     record = clusters.find(view, scope, text)
-    return record if record is not None and record.status == "ACTIVE" else None
+    if record is None:
+        raise clusters.not_found()
+    if record.status != "ACTIVE":
+        raise invalid_parameter("The specified cluster is inactive. Specify an active cluster and try again.")
+    return record
+
+
+def _registered_instance(view: View, scope: tuple[str, str], text: str) -> Instance | None:
+    record: Instance | None = _by_last_part(INSTANCES)(view, scope, text)
+    return record if record is not None and record.status != "INACTIVE" else None
 
 
 _KINDS: dict[str, _Kind] = {
     "cluster": _Kind(CLUSTERS, _active_cluster),
     "task-definition": _Kind(DEFINITIONS, definitions.lookup),
     "task": _Kind(TASKS, _by_last_part(TASKS)),
-    "container-instance": _Kind(INSTANCES, _by_last_part(INSTANCES)),
+    "container-instance": _Kind(INSTANCES, _registered_instance),
 }
+_UNBUILT = ("service", "task-set", "daemon", "daemon-task-definition", "gateway")  # have tags too, but there are none
 
 
 def tag_resource(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
@@ -69,16 +79,29 @@ def list_tags_for_resource(view: View, call: Call, params: Params) -> dict[str, 
 
 def _resource(view: View, call: Call, params: Params) -> tuple[_Kind, Any]:
     """The record that resourceArn names, and its kind. Raises InvalidParameterException for what isn't an ARN of a
-    resource with tags, ResourceNotFoundException where there is none (any more)."""
+    resource with tags, and AWS's error where there is none (any more)."""
     text = params["resourceArn"]
     parsed = arn.parse(text)
-    kind = _KINDS.get(parsed.resource.partition("/")[0]) if parsed is not None and parsed.service == "ecs" else None
-    if kind is None:
+    name = parsed.resource.partition("/")[0] if parsed is not None and parsed.service == "ecs" else ""
+    kind = _KINDS.get(name)
+    if parsed is None or (kind is None and name not in _UNBUILT):
         raise invalid_parameter(f"Invalid resource ARN: {text}")
-    record = kind.find(view, call.scope, text) if parsed and parsed.account == call.account else None
-    if record is None:
-        raise AwsError("ResourceNotFoundException", "The specified resource is not found.")
+    if parsed.region != call.region or parsed.partition != arn.partition(call.region):
+        raise invalid_parameter("Invalid Region in ARN")
+    record = kind.find(view, call.scope, text) if kind is not None and parsed.account == call.account else None
+    if kind is None or record is None:
+        raise _none(call, name)
     return kind, record
+
+
+def _none(call: Call, kind: str) -> AwsError:
+    if kind == "cluster":
+        return clusters.not_found()
+    if call.operation == "ListTagsForResource":  # it alone has no error of its own for that
+        return invalid_parameter(
+            f"The specified {kind.replace('-', ' ')} does not exist. Specify a valid ARN and try again."
+        )
+    return AwsError("ResourceNotFoundException", "The specified resource is not found.")
 
 
 def _named(call: Call, params: Params) -> list[str]:
