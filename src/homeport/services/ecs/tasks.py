@@ -36,6 +36,12 @@ def arn_of(cluster: Cluster, text: str) -> str:
     return text if text.startswith("arn:") else f"{cluster.arn.replace(':cluster/', ':task/', 1)}/{text}"
 
 
+def service_of(task: Task) -> str | None:
+    """The name of the service that it belongs to; None for a standalone task. (No other task can have such a group.)"""
+    kind, _, name = task.group.partition(":")
+    return name if kind == "service" else None
+
+
 def stop_all(tx: Tx, reason: str) -> int:
     """Asks every unfinished task to stop; returns how many were asked."""
     asked = 0
