@@ -16,18 +16,13 @@ from homeport.aws.operations import Call, Operation, Principal
 from homeport.core.errors import AwsError
 from homeport.core.ids import BitIds
 from homeport.core.paging import Tokens
-from homeport.services.ecs.api import clusters, tags, task_definitions
-from homeport.services.ecs.model.cluster import CLUSTERS
-from homeport.services.ecs.model.definition import DEFINITIONS, FAMILIES
-from homeport.services.ecs.model.instance import INSTANCES
-from homeport.services.ecs.model.task import TASKS
+from homeport.services import ecs
 from homeport.store import Scope, Store
 from homeport.store.memory import MemoryJournal
 
 ACCOUNT = "123456789012"
 MODEL = botocore.session.get_session().get_service_model("ecs")
-OPERATIONS: Mapping[str, Operation] = {**clusters.OPERATIONS, **task_definitions.OPERATIONS, **tags.OPERATIONS}
-TABLES = (CLUSTERS, DEFINITIONS, FAMILIES, INSTANCES, TASKS)
+OPERATIONS: Mapping[str, Operation] = ecs.SERVICE.operations
 
 
 class ManualClock:
@@ -49,12 +44,12 @@ class Ecs:
 
     def __init__(self, runner: asyncio.Runner, journal: MemoryJournal | None = None) -> None:
         self.clock, self.journal, self._runner = ManualClock(), journal or MemoryJournal(), runner
-        self.store = Store(self.journal, TABLES, self.clock)
+        self.store = Store(self.journal, ecs.TABLES, self.clock)
         self._ids, self._tokens = BitIds(random.Random(1).getrandbits), Tokens(b"key")
         runner.run(self.store.open())
 
     def __call__(
-        self, name: str, *, region: str = "us-east-1", account: str = ACCOUNT, **params: Any
+        self, name: str, /, *, region: str = "us-east-1", account: str = ACCOUNT, **params: Any
     ) -> dict[str, Any]:
         model, operation = MODEL.operation_model(name), OPERATIONS[name]
         _fits(params, model.input_shape)

@@ -325,8 +325,16 @@ def test_tags_of_clusters(ecs: Ecs) -> None:
     expected = [{"key": "y", "value": "3"}, {"key": "Y", "value": "4"}]
     assert ecs("ListTagsForResource", resourceArn=ARN + "a") == {"tags": expected}
     ecs("DeleteCluster", cluster="a")
-    with ecs.refused("ResourceNotFoundException"):
-        ecs("ListTagsForResource", resourceArn=ARN + "a")
+    for call, members in (
+        ("ListTagsForResource", {}),
+        ("TagResource", {"tags": []}),
+        ("UntagResource", {"tagKeys": []}),
+    ):
+        text = "The specified cluster is inactive. Specify an active cluster and try again."
+        with ecs.refused("InvalidParameterException", text):
+            ecs(call, resourceArn=ARN + "a", **members)
+        with ecs.refused("ClusterNotFoundException"):
+            ecs(call, resourceArn=ARN + "never", **members)
     with ecs.refused("InvalidParameterException"):
         ecs("TagResource", resourceArn="a", tags=[])
 
@@ -339,3 +347,46 @@ def test_tags_of_tasks_and_instances(ecs: Ecs) -> None:
     for other in (arn.replace("/web/", "/other/"), arn + "x"):
         with ecs.refused("ResourceNotFoundException"):
             ecs("TagResource", resourceArn=other, tags=[])
+        with ecs.refused("InvalidParameterException"):  # this operation has no other error for it
+            ecs("ListTagsForResource", resourceArn=other)
+
+
+def test_update_cluster_changes_what_is_given(ecs: Ecs) -> None:
+    made = ecs("CreateCluster", **FULL)["cluster"]
+    assert ecs("UpdateCluster", cluster="web")["cluster"] == made
+    changed = ecs("UpdateCluster", cluster=ARN + "web", settings=[{"name": "containerInsights", "value": "enabled"}])
+    assert changed["cluster"] == made | {"settings": [{"name": "containerInsights", "value": "enabled"}]}
+    logging = {"executeCommandConfiguration": {"logging": "NONE"}}
+    changed = ecs("UpdateCluster", cluster="web", configuration=logging, serviceConnectDefaults={"namespace": "m"})
+    assert (changed["cluster"]["configuration"], changed["cluster"]["serviceConnectDefaults"]) == (
+        logging,
+        {"namespace": "m"},
+    )
+    changed = ecs("UpdateCluster", cluster="web", serviceConnectDefaults={"namespace": ""})
+    assert "serviceConnectDefaults" not in changed["cluster"]
+    assert changed["cluster"]["configuration"] == logging
+    include = ["CONFIGURATIONS", "SETTINGS", "TAGS"]
+    assert ecs("DescribeClusters", clusters=["web"], include=include)["clusters"] == [changed["cluster"]]
+
+
+def test_update_cluster_refuses_what_create_cluster_refuses(ecs: Ecs) -> None:
+    ecs("CreateCluster", clusterName="web")
+    namespace = {"namespace": "arn:aws:servicediscovery:us-east-1:123456789012:namespace/ns-1"}
+    for call, name in (("CreateCluster", "clusterName"), ("UpdateCluster", "cluster")):
+        with ecs.refused("NamespaceNotFoundException"):
+            ecs(call, **{name: "new" if call == "CreateCluster" else "web"}, serviceConnectDefaults=namespace)
+    with ecs.refused("InvalidParameterException"):
+        ecs("UpdateCluster", cluster="web", configuration={"executeCommandConfiguration": {"logging": "OVERRIDE"}})
+    with ecs.refused("ClusterNotFoundException"):
+        ecs("UpdateCluster", cluster="none")
+
+
+def test_update_cluster_settings(ecs: Ecs) -> None:
+    made = ecs("CreateCluster", **FULL)["cluster"]
+    settings = [{"name": "containerInsights", "value": "disabled"}]
+    assert ecs("UpdateClusterSettings", cluster="web", settings=settings)["cluster"] == made | {"settings": settings}
+    for bad in ([], [{"name": "containerInsights", "value": "on"}], [{"value": "enabled"}]):
+        with ecs.refused("InvalidParameterException"):
+            ecs("UpdateClusterSettings", cluster="web", settings=bad)
+    with ecs.refused("ClusterNotFoundException"):
+        ecs("UpdateClusterSettings", cluster="none", settings=settings)

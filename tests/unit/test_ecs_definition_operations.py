@@ -325,10 +325,11 @@ def test_tags_of_definitions(ecs: Ecs) -> None:
     assert ecs("DescribeTaskDefinition", taskDefinition="web")["tags"] == []
     ecs("UntagResource", resourceArn=f"{ARN}web:1", tagKeys=["a"])
     assert ecs("ListTagsForResource", resourceArn=f"{ARN}web:1") == {"tags": both[1:]}
-    with ecs.refused("ResourceNotFoundException"):
-        ecs("ListTagsForResource", resourceArn=f"{ARN}web:2")
-    with ecs.refused("ResourceNotFoundException"):
-        ecs("ListTagsForResource", resourceArn=f"arn:aws:ecs:us-east-1:9{ACCOUNT[1:]}:task-definition/web:1")
+    for nothing in (f"{ARN}web:2", f"arn:aws:ecs:us-east-1:9{ACCOUNT[1:]}:task-definition/web:1"):
+        with ecs.refused("InvalidParameterException"):
+            ecs("ListTagsForResource", resourceArn=nothing)
+        with ecs.refused("ResourceNotFoundException"):
+            ecs("UntagResource", resourceArn=nothing, tagKeys=["a"])
 
 
 def test_one_that_is_being_deleted_can_be_described(ecs: Ecs) -> None:

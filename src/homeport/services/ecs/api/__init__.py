@@ -1,7 +1,24 @@
 """ECS's operations: one module per resource, one function per operation."""
 
 from homeport.aws.operations import Service
-from homeport.services.ecs.api import agent, clusters, instances, run_task, tags, task_definitions, tasks
+from homeport.services.ecs.api import (
+    account_settings,
+    agent,
+    clusters,
+    daemons,
+    execute_command,
+    express_services,
+    gateways,
+    instances,
+    run_task,
+    service_deployments,
+    services,
+    tags,
+    task_definitions,
+    task_protection,
+    task_sets,
+    tasks,
+)
 
 SERVICE = Service(
     "ecs",
@@ -13,5 +30,14 @@ SERVICE = Service(
         **tags.OPERATIONS,
         **instances.OPERATIONS,
         **agent.OPERATIONS,
+        **account_settings.OPERATIONS,
+        **execute_command.OPERATIONS,
+        **task_protection.OPERATIONS,
+        **services.OPERATIONS,
+        **task_sets.OPERATIONS,
+        **service_deployments.OPERATIONS,
+        **daemons.OPERATIONS,
+        **express_services.OPERATIONS,
+        **gateways.OPERATIONS,
     },
 )
