@@ -7,20 +7,39 @@ from typing import Any
 
 from homeport.core.errors import invalid_parameter
 
-FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
+FARGATE, SPOT = FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
 MAX_ITEMS = 20  # capacity providers in a strategy
 _WEIGHTS, _BASES = range(1000 + 1), range(100_000 + 1)
 
+Strategy = Sequence[Mapping[str, Any]]  # AWS's CapacityProviderStrategyItems, the providers by name
 
-def check(strategy: Sequence[Mapping[str, Any]], associated: Container[str]) -> None:
-    """Raises InvalidParameterException for a strategy that the cluster can't follow."""
-    if len(strategy) > MAX_ITEMS:
-        raise invalid_parameter(f"A capacity provider strategy can have at most {MAX_ITEMS} capacity providers.")
-    if any(item["capacityProvider"] not in associated for item in strategy):
+
+def check(strategy: Strategy, associated: Container[str]) -> None:
+    """Raises InvalidParameterException for a strategy that a cluster with these providers can't follow."""
+    if len(strategy) <= MAX_ITEMS and any(item["capacityProvider"] not in associated for item in strategy):
         raise invalid_parameter(
             "The specified capacity provider strategy cannot contain a capacity provider that is not associated with "
             "the cluster. Associate the capacity provider with the cluster and try again."
         )
+    check_items(strategy)
+
+
+def check_items(strategy: Strategy) -> None:
+    """Raises InvalidParameterException for a strategy that no cluster can follow."""
+    if len(strategy) > MAX_ITEMS:
+        raise invalid_parameter(f"A capacity provider strategy can have at most {MAX_ITEMS} capacity providers.")
+    names = [item["capacityProvider"] for item in strategy]
+    if len(set(names)) != len(names):
+        raise invalid_parameter("The specified capacity provider strategy contains a duplicate capacity provider.")
+    if len({name in FARGATE_PROVIDERS for name in names}) > 1:
+        raise invalid_parameter(
+            "The specified capacity provider strategy cannot contain a mix of Fargate and Auto Scaling group capacity "
+            "providers. Specify capacity providers of one kind and try again."
+        )
+    _check_numbers(strategy)
+
+
+def _check_numbers(strategy: Strategy) -> None:
     if any((i.get("weight") or 0) not in _WEIGHTS or (i.get("base") or 0) not in _BASES for i in strategy):
         raise invalid_parameter("A capacity provider's weight is 0 to 1000 and its base 0 to 100000.")
     if sum(bool(item.get("base")) for item in strategy) > 1:
@@ -34,7 +53,7 @@ def check(strategy: Sequence[Mapping[str, Any]], associated: Container[str]) -> 
         )
 
 
-def split(strategy: Sequence[Mapping[str, Any]], count: int) -> list[str]:
+def split(strategy: Strategy, count: int) -> list[str]:
     """The provider of each of ``count`` tasks: first the base, then whichever is furthest behind its weight."""
     chosen: list[str] = []
     for item in strategy:

@@ -1,21 +1,19 @@
-"""What CreateCluster and UpdateCluster accept. Pure.
+"""What CreateCluster, UpdateCluster and PutClusterCapacityProviders accept. Pure.
 
 Recorded texts of ECS where there are any; the others are worded in their manner.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import names
+from homeport.services.ecs import capacity, names
 
 INSIGHTS = "containerInsights"
 INSIGHTS_VALUES = ("enabled", "disabled", "enhanced")
 MAX_NAMESPACE = 1024  # characters of a Cloud Map namespace's name or ARN
-FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
-MAX_STRATEGY = 20  # items of a capacity provider strategy
 MAX_PROVIDERS = 20  # capacity providers of a cluster
 
 
@@ -55,45 +53,21 @@ def check_service_connect(defaults: dict[str, Any] | None) -> None:
         raise AwsError("NamespaceNotFoundException", "The specified namespace was not found.")
 
 
-def check_providers(providers: Sequence[str], strategy: Sequence[dict[str, Any]]) -> None:
-    """Capacity providers of a new cluster and its default strategy over them."""
+def check_providers(providers: Sequence[str], strategy: Sequence[Mapping[str, Any]], known: Container[str]) -> None:
+    """The names of a cluster's capacity providers, of those that are ``known``, and its default strategy over them."""
     if len(providers) > MAX_PROVIDERS:
         raise AwsError("LimitExceededException", f"A cluster can have at most {MAX_PROVIDERS} capacity providers.")
     for provider in providers:
-        if provider not in FARGATE_PROVIDERS:
+        if provider not in known:
             raise invalid_parameter(
                 f"The specified capacity provider '{provider}' was not found. Specify a valid name or ARN and try "
                 "again."
             )
     if len(set(providers)) != len(providers):
         raise invalid_parameter("The specified capacity providers contain a duplicate.")
-    for item in strategy:
-        if item["capacityProvider"] not in providers:
-            raise invalid_parameter(
-                "The specified capacity provider strategy cannot contain a capacity provider that is not associated "
-                "with the cluster. Associate the capacity provider with the cluster and try again."
-            )
-    check_strategy(strategy)
+    capacity.check(strategy, providers)
 
 
-def check_strategy(strategy: Sequence[dict[str, Any]]) -> None:
-    """A capacity provider strategy in itself: its size, weights and base."""
-    if len(strategy) > MAX_STRATEGY:
-        raise invalid_parameter(f"A capacity provider strategy can have at most {MAX_STRATEGY} capacity providers.")
-    used = [item["capacityProvider"] for item in strategy]
-    if len(set(used)) != len(used):
-        raise invalid_parameter("The specified capacity provider strategy contains a duplicate capacity provider.")
-    if sum(bool(item.get("base")) for item in strategy) > 1:
-        raise invalid_parameter(
-            "There are multiple capacity providers in the specified capacity provider strategy with a base value "
-            "defined"
-        )
-    if len(strategy) > 1 and not any(item.get("weight") for item in strategy):
-        raise invalid_parameter(
-            "There are no capacity providers in the capacity provider strategy with a weight value greater than zero"
-        )
-
-
-def strategy_items(strategy: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+def strategy_items(strategy: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
     """The strategy with its defaults written out."""
     return tuple({"weight": 0, "base": 0, **item} for item in strategy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from homeport.services.ecs import rooms
+from homeport.services.ecs.model.capacity_provider import PROVIDERS
 from homeport.services.ecs.model.cluster import CLUSTERS
 from homeport.services.ecs.model.definition import DEFINITIONS, FAMILIES
 from homeport.services.ecs.model.setting import SETTINGS
@@ -18,7 +19,7 @@ def forget_all(tx: Tx) -> None:
     for _, task in tx.each(TASKS):
         if task.charged and task.instance:
             rooms.free(tx, task.instance, task.taken)
-    tables: tuple[Table[Any], ...] = (CLUSTERS, DEFINITIONS, FAMILIES, TASKS, TOKENS, SETTINGS)
+    tables: tuple[Table[Any], ...] = (CLUSTERS, DEFINITIONS, FAMILIES, TASKS, TOKENS, SETTINGS, PROVIDERS)
     for table in tables:
         for scope, record in list(tx.each(table)):
             tx.delete(table, scope, table.id(record))

@@ -6,7 +6,7 @@ from typing import Any
 
 from homeport.aws.operations import Params
 from homeport.core.errors import invalid_parameter
-from homeport.services.ecs import cluster_rules, definitions, names, tags
+from homeport.services.ecs import capacity, definitions, names, tags
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.definition import TaskDefinition
 from homeport.store import View
@@ -55,12 +55,7 @@ def _check_strategy(params: Params, cluster: Cluster) -> None:
     strategy = params.get("capacityProviderStrategy") or []
     if strategy and params.get("launchType"):
         raise invalid_parameter("Specifying both a launch type and capacity provider strategy is not supported")
-    cluster_rules.check_strategy(strategy)
-    if any(item["capacityProvider"] not in cluster.capacity_providers for item in strategy):
-        raise invalid_parameter(
-            "The specified capacity provider strategy cannot contain a capacity provider that is not associated with "
-            "the cluster. Associate the capacity provider with the cluster and try again."
-        )
+    capacity.check(strategy, cluster.capacity_providers)
     if params.get("launchType", "EC2") == "EC2" and not strategy and params.get("platformVersion"):
         raise invalid_parameter("The platform version must be null when specifying an EC2 launch type.")
 

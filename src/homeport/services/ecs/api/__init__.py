@@ -4,6 +4,7 @@ from homeport.aws.operations import Service
 from homeport.services.ecs.api import (
     account_settings,
     agent,
+    capacity_providers,
     clusters,
     daemons,
     execute_command,
@@ -24,6 +25,7 @@ SERVICE = Service(
     "ecs",
     {
         **clusters.OPERATIONS,
+        **capacity_providers.OPERATIONS,
         **task_definitions.OPERATIONS,
         **run_task.OPERATIONS,
         **tasks.OPERATIONS,

@@ -9,7 +9,7 @@ import msgspec
 
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import account_settings, cluster_rules, clusters, pages, tags
+from homeport.services.ecs import account_settings, capacity_providers, cluster_rules, clusters, pages, tags
 from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
 from homeport.services.ecs.views import cluster as views
 from homeport.store import Tx, View
@@ -109,16 +109,15 @@ def update_cluster_settings(tx: Tx, call: Call, params: Params) -> dict[str, Any
 def _fields(view: View, call: Call, params: Params) -> dict[str, Any]:
     """The members of CreateCluster as the record's fields, checked. What it doesn't set, account settings do."""
     configuration = params.get("configuration")
+    arn = clusters.cluster_arn(call.scope, params.get("clusterName") or clusters.DEFAULT)
     providers, strategy = params.get("capacityProviders") or [], params.get("defaultCapacityProviderStrategy") or []
     cluster_rules.check_configuration(configuration)
-    cluster_rules.check_providers(providers, strategy)
     cluster_rules.check_service_connect(params.get("serviceConnectDefaults"))
     insights = account_settings.effective(view, call.scope, call.principal.arn, account_settings.INSIGHTS).value
     return {
         "settings": cluster_rules.settings(params.get("settings") or [], {cluster_rules.INSIGHTS: insights}),
         "configuration": configuration,
-        "capacity_providers": tuple(providers),
-        "default_strategy": cluster_rules.strategy_items(strategy),
+        **capacity_providers.association(view, call.scope, arn, providers, strategy),
         "service_connect_defaults": _defaults(params.get("serviceConnectDefaults")),
         "tags": tags.parse(params.get("tags")),
     }

@@ -10,7 +10,8 @@ import msgspec
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core import arn
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import clusters, definitions, tags
+from homeport.services.ecs import capacity_providers, clusters, definitions, tags
+from homeport.services.ecs.model.capacity_provider import PROVIDERS
 from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
 from homeport.services.ecs.model.definition import DEFINITIONS
 from homeport.services.ecs.model.instance import INSTANCES, Instance
@@ -54,6 +55,7 @@ _KINDS: dict[str, _Kind] = {
     "task-definition": _Kind(DEFINITIONS, definitions.lookup),
     "task": _Kind(TASKS, _by_last_part(TASKS)),
     "container-instance": _Kind(INSTANCES, _registered_instance),
+    "capacity-provider": _Kind(PROVIDERS, capacity_providers.find),
 }
 _UNBUILT = ("service", "task-set", "daemon", "daemon-task-definition", "gateway")  # have tags too, but there are none
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core.errors import invalid_parameter
-from homeport.services.ecs import cluster_rules, clusters, definitions, service_names, tags
+from homeport.services.ecs import capacity, clusters, definitions, service_names, tags
 from homeport.store import View
 
 MAX_CLIENT_TOKEN = 36  # characters
@@ -21,7 +21,7 @@ def create_task_set(view: View, call: Call, params: Params) -> NoReturn:
     service_names.check(call.scope, params["service"])
     if len(params.get("clientToken") or "") > MAX_CLIENT_TOKEN:
         raise invalid_parameter(f"clientToken must be at most {MAX_CLIENT_TOKEN} characters long.")
-    cluster_rules.check_strategy(params.get("capacityProviderStrategy") or [])
+    capacity.check_items(params.get("capacityProviderStrategy") or [])
     _check_scale(params)
     tags.parse(params.get("tags"))
     definitions.require_active(definitions.find(view, call.scope, params["taskDefinition"]))

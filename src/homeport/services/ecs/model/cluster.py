@@ -37,5 +37,9 @@ CLUSTERS: Table[Cluster] = Table(
     "cluster",
     Cluster,
     id=lambda r: f"{r.name}/{r.generation}",
-    indexes={"name": lambda r: (r.name,), "status": lambda r: (r.status,)},
+    indexes={
+        "name": lambda r: (r.name,),
+        "status": lambda r: (r.status,),
+        "provider": lambda r: r.capacity_providers if r.status == "ACTIVE" else (),
+    },
 )

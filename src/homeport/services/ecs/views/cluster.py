@@ -7,7 +7,9 @@ from collections.abc import Collection
 from typing import Any
 
 from homeport.services.ecs import clusters, tags
+from homeport.services.ecs.model.capacity_provider import PROVIDERS
 from homeport.services.ecs.model.cluster import Cluster
+from homeport.services.ecs.views import capacity_provider
 from homeport.store import View
 
 _LAUNCH_TYPES = ("EC2", "Fargate", "External")
@@ -34,7 +36,10 @@ def cluster(view: View, scope: tuple[str, str], record: Cluster, include: Collec
         answer["configuration"] = record.configuration
     if "ATTACHMENTS" in include:
         # Attachments belong to Auto Scaling capacity providers; FARGATE and FARGATE_SPOT have none.
-        answer["attachments"] = []
+        records = [view.get(PROVIDERS, scope, name) for name in record.capacity_providers]
+        answer["attachments"] = [a for r in records if r is not None for a in capacity_provider.attachments(r)]
+        if answer["attachments"]:
+            answer["attachmentsStatus"] = "UPDATE_COMPLETE"
     if record.service_connect_defaults is not None:
         answer["serviceConnectDefaults"] = record.service_connect_defaults
     return answer
