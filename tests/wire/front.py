@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 import threading
 from typing import Any
 
@@ -101,11 +102,11 @@ def make_app(clock: Any = None) -> App:
 class Front:
     """A running front; ``url`` is its base."""
 
-    def __init__(self, app: Any = None) -> None:
-        self.app = app or make_app()
+    def __init__(self, app: Any = None, tls: ssl.SSLContext | None = None) -> None:
+        self.app, self.tls = app or make_app(), tls
         self.sock = bind("127.0.0.1", 0)
         self.port: int = self.sock.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self._up = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -115,7 +116,7 @@ class Front:
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        await serve([Listener(self.sock, self.app)], self._stop, self._up.set)
+        await serve([Listener(self.sock, self.app, self.tls)], self._stop, self._up.set)
 
     def __enter__(self) -> Front:
         self._thread.start()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -19,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from homeport.agent.transport import CallFailed, Channel, Closed
 from homeport.aws.sigv4 import sign
+from homeport.aws.trust import client_context
 from homeport.core.clock import Clock
 
 TARGET = "AmazonEC2ContainerServiceV20141113"
@@ -30,15 +30,23 @@ MAX_FRAME = 16 * 1024 * 1024  # bytes; a group with tens of thousands of members
 
 
 class HttpTransport:
-    """``endpoint``: URL of the control plane, http or https. All calls are signed for ``region``."""
+    """``endpoint``: URL of the control plane, http or https. All calls are signed for ``region``. ``pin``: of the
+    server's public key over TLS, else the system's authorities vouch for it."""
 
     def __init__(
-        self, endpoint: str, access_key: str, secret_key: str, region: str, clock: Clock, agent_version: str
+        self,
+        endpoint: str,
+        access_key: str,
+        secret_key: str,
+        region: str,
+        clock: Clock,
+        agent_version: str,
+        pin: str | None = None,
     ) -> None:
         self._url = endpoint.rstrip("/") + "/"
         self._key, self._secret, self._region, self._clock = access_key, secret_key, region, clock
         self._agent = f"Homeport Agent - v{agent_version}"
-        self._ssl = ssl.create_default_context() if endpoint.startswith("https:") else None
+        self._ssl = client_context(pin) if endpoint.startswith("https:") else None
         self._slots = asyncio.Semaphore(CONNECTIONS)
         self._idle: list[_Connection] = []
 
@@ -65,6 +73,8 @@ class HttpTransport:
     async def connect(self, endpoint: str, query: dict[str, str]) -> Channel:
         scheme, _, rest = endpoint.partition("://")
         scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
+        if self._ssl is not None and scheme != "wss":
+            raise CallFailed(None, f"the control plane, reached over TLS, names an endpoint without: {endpoint}")
         url = f"{scheme}://{rest.rstrip('/')}/ws?{urlencode(sorted(query.items()))}"
         headers = self._sign("GET", url, {}, b"")
         del headers["host"]  # the client sends it itself
@@ -76,6 +86,7 @@ class HttpTransport:
                 compression=None,
                 max_size=MAX_FRAME,
                 ping_interval=None,  # the protocol has its own heartbeat
+                ssl=self._ssl,
                 open_timeout=CONNECT_SECONDS,
                 close_timeout=1.0,
                 proxy=None,

@@ -22,6 +22,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from homeport.aws.handshake import Handshake
+
 AGENTS = 2000  # each with two websockets
 MAX_CONNECTIONS = 2 * AGENTS + 2048  # open at once, with websockets; fewer where the limit on open files is low
 RESERVED_FILES = 256  # descriptors that connections leave for the journal, the agent's files and the like
@@ -146,10 +148,11 @@ class Front:
         factory = lambda: GuardedProtocol(self._config, self._state, self._guard)  # noqa: E731
         self._sock.setblocking(False)
         create = loop.create_unix_server if self._sock.family == socket.AF_UNIX else loop.create_server
-        handshake = HEAD_SECONDS if self._tls else None
-        self._server = await create(
-            factory, sock=self._sock, backlog=BACKLOG, ssl=self._tls, ssl_handshake_timeout=handshake
-        )
+        if self._tls is not None:
+            accept = partial(Handshake, self._tls, factory, self._guard, HEAD_SECONDS)
+            self._server = await create(accept, sock=self._sock, backlog=BACKLOG)
+        else:
+            self._server = await create(factory, sock=self._sock, backlog=BACKLOG)
 
     async def stop(self) -> None:
         assert self._server is not None
@@ -170,7 +173,8 @@ class ConnectionGuard:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._open: set[asyncio.Protocol] = set()
-        self._waiting: dict[GuardedProtocol, None] = {}  # without a request in progress, oldest first
+        # Without a request in progress, oldest first.
+        self._waiting: dict[GuardedProtocol | Handshake, None] = {}
 
     def opened(self, connection: asyncio.Protocol) -> None:
         self._open.add(connection)
@@ -178,12 +182,12 @@ class ConnectionGuard:
     def closed(self, connection: asyncio.Protocol) -> None:
         self._open.discard(connection)
 
-    def idle(self, connection: GuardedProtocol) -> None:
+    def idle(self, connection: GuardedProtocol | Handshake) -> None:
         self._waiting[connection] = None
         if len(self._open) > self._limit:
             next(iter(self._waiting)).abort()  # this one itself, where all others are busy
 
-    def busy(self, connection: GuardedProtocol) -> None:
+    def busy(self, connection: GuardedProtocol | Handshake) -> None:
         self._waiting.pop(connection, None)
 
 
