@@ -30,10 +30,11 @@ DURING = 0.004  # seconds after the beginning of an effect; most take longer
 
 
 class Victim:
-    """Counts effects; the n-th (from 1; 0: none) is the last, killed ``during`` it or right ``after`` it."""
+    """Counts effects, or those called ``names``; the n-th (from 1; 0: none) is the last, killed ``during`` it or right
+    ``after`` it."""
 
-    def __init__(self, at: int, mode: str) -> None:
-        self._at, self._mode, self._count = at, mode, 0
+    def __init__(self, at: int, names: str, mode: str) -> None:
+        self._at, self._names, self._mode, self._count = at, names.split(",") if names else [], mode, 0
 
     def watch(self, of: Any, *names: str) -> None:
         for name in names:
@@ -41,8 +42,9 @@ class Victim:
 
     def _watched(self, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def watched(*arguments: Any) -> Any:
-            self._count += 1
-            last = self._count == self._at
+            counts = not self._names or name in self._names
+            self._count += counts
+            last = counts and self._count == self._at
             if last:
                 say("last", name)
             if last and self._mode == "during":
@@ -78,10 +80,10 @@ class Pipe:
         raise CallFailed(None, "there are no websockets here")
 
 
-async def main(state: str, name: str, pool: str, root: str, groups: str, at: int, mode: str) -> None:
+async def main(state: str, name: str, pool: str, root: str, groups: str, at: int, names: str, mode: str) -> None:
     folder = Path(state, "agent")
     driver, network = ContainerdDriver(instance(state)), NodeNetwork(name, pool, folder, root)
-    pipe, records, victim = Pipe(), FileRecords(folder), Victim(at, mode)
+    pipe, records, victim = Pipe(), FileRecords(folder), Victim(at, names, mode)
     await asyncio.gather(driver.open(), network.open())
     await network.groups(msgspec.json.decode(groups, type=HomeportGroupsMessage))
     victim.watch(driver, "pull", "create", "start", "restart", "exec", "kill", "remove", "remove_task")
@@ -107,4 +109,4 @@ async def main(state: str, name: str, pool: str, root: str, groups: str, at: int
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    asyncio.run(main(*arguments[:5], int(arguments[5]), arguments[6]))
+    asyncio.run(main(*arguments[:5], int(arguments[5]), *arguments[6:]))
