@@ -70,9 +70,10 @@ def test_what_prints_without_end_is_bounded_also_without_an_agent(tmp_path: Path
     """200 MiB of output while no driver is there; the file never holds the half of that, and then its bound."""
     size = 200 << 20
     tell = "echo first >&2; until [ -e /go ]; do sleep 0.02; done"
+    print_it = f"for i in $(seq 50); do yes 0123456789abcde | head -c {size // 50}; sleep 0.05; done"
 
     async def scenario(bed: Bed) -> None:
-        script = f"{tell}; yes 0123456789abcde | head -c {size}; seq 50000; echo last >&2; sleep 2"
+        script = f"{tell}; {print_it}; seq 50000; echo last >&2; sleep 2"
         plan = await bed.start(script, log_driver="json-file", log_options={"max-size": "1m", "max-file": "2"})
         running = await bed.driver.observe(plan.id)
         assert running is not None
