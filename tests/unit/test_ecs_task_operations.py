@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from ecs_world import ACCOUNT, REGION, ROOT, SCOPE, Agent, World, node, play
 from msgspec.structs import replace
@@ -513,12 +514,24 @@ def test_a_task_that_can_not_be_stepped_does_not_hold_up_others(monkeypatch: pyt
 
 
 def test_strings_are_shared() -> None:
+    """Records that were loaded apart from each other have what many of them say only once."""
+
+    def loaded(record: Any) -> Any:
+        return msgspec.json.decode(msgspec.json.encode(record), type=type(record))
+
     async def scene(world: World) -> None:
         await joined(world)
         arns = [t["taskArn"] for t in (await world.run_task(count=2))["tasks"]]
-        one, two = world.task(arns[0]), world.task(arns[1])
+        digest = "sha256:00"
+        tasks = [replace(world.task(arn), image_digests={"app": digest}) for arn in arns]
+        one, two = (loaded(replace(t, containers=(replace(t.containers[0], image_digest=digest),))) for t in tasks)
         assert one.cluster_arn is two.cluster_arn
-        copy = replace(one, group="".join(["family", ":web"]))
-        assert copy.group is one.group
+        assert one.group is two.group
+        assert one.attachments[0].details["subnetId"] is two.attachments[0].details["subnetId"]
+        assert one.image_digests["app"] is two.image_digests["app"] is one.containers[0].image_digest
+        here, there = map(loaded, world.store.view().all(INTERFACES, SCOPE))
+        assert here.subnet_id is there.subnet_id is one.attachments[0].details["subnetId"]
+        assert here.vpc_id is there.vpc_id
+        assert here.groups[0] is there.groups[0]
 
     play(scene)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
+from msgspec.structs import force_setattr
 
 from homeport.store import Scope, Table
 
@@ -121,6 +124,12 @@ class NetworkInterface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     instance_owner: str = "amazon-ecs"
     attached_at: float | None = None
     tags: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        # Thousands of interfaces are in the same few subnets and groups: one string each.
+        for name in ("vpc_id", "subnet_id", "availability_zone", "status", "instance_owner"):
+            force_setattr(self, name, sys.intern(getattr(self, name)))
+        force_setattr(self, "groups", tuple(map(sys.intern, self.groups)))
 
 
 VPCS: Table[Vpc] = Table("vpc", Vpc, id=lambda r: r.id, indexes={"default": lambda r: (r.is_default,)})

@@ -65,6 +65,8 @@ class Container(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     def __post_init__(self) -> None:
         force_setattr(self, "name", sys.intern(self.name))
+        if self.image_digest is not None:
+            force_setattr(self, "image_digest", sys.intern(self.image_digest))
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -74,6 +76,11 @@ class Attachment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     type: str = INTERFACE
     status: AttachmentStatus = "PRECREATED"
     details: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "type", sys.intern(self.type))
+        if "subnetId" in self.details:
+            force_setattr(self, "details", self.details | {"subnetId": sys.intern(self.details["subnetId"])})
 
 
 class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -138,6 +145,8 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             value = getattr(self, name)
             if value is not None:
                 force_setattr(self, name, sys.intern(value))
+        if self.image_digests:
+            force_setattr(self, "image_digests", {n: sys.intern(digest) for n, digest in self.image_digests.items()})
 
     @property
     def arn(self) -> str:
