@@ -234,7 +234,7 @@ def test_an_ordinary_instance_promises_what_it_has() -> None:
     (params,) = p.server.named("RegisterContainerInstance")
     assert params["cluster"] == "demo"
     assert params["totalResources"][0]["integerValue"] == 2048
-    names = {a["name"]: a["value"] for a in params["attributes"]}
+    names = {a["name"]: a.get("value") for a in params["attributes"]}
     assert names["ecs.availability-zone"] == "us-east-1a"
     assert "homeport.fargate" not in names
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from homeport.agent.capabilities import CAPABILITIES
 from homeport.agent.config import AgentSettings, Host
 from homeport.agentapi import FARGATE_ATTRIBUTE, NETWORK_ATTRIBUTE, OVERCOMMIT_ATTRIBUTE, SPEC_ATTRIBUTE
 
@@ -63,4 +64,5 @@ def _attributes(settings: AgentSettings, host: Host) -> list[dict[str, str]]:
         values[f"{OVERCOMMIT_ATTRIBUTE}memory"] = f"{settings.overcommit_memory:g}"
     if settings.zone:
         values["ecs.availability-zone"] = settings.zone
-    return [{"name": name, "value": value} for name, value in values.items()]
+    able = () if settings.fargate else CAPABILITIES  # who runs on Fargate needs to ask for nothing
+    return [*({"name": name, "value": value} for name, value in values.items()), *({"name": name} for name in able)]
