@@ -17,6 +17,15 @@ def test_root_may_do_all(action: str) -> None:
     assert refusal(ROOT, action, ["*"], {}) is None
 
 
+def test_root_may_do_nothing_in_another_account() -> None:
+    own, foreign = "arn:aws:ecs:us-east-1:1:task/a/b", "arn:aws:ecs:us-east-1:2:task/a/b"
+    assert refusal(ROOT, "ecs:StopTask", [own, "b", "arn:aws:s3:::bucket"], {}) is None
+    assert refusal(ROOT, "ecs:StopTask", [own, foreign], {}) == (
+        f"User: arn:aws:iam::1:root is not authorized to perform: ecs:StopTask on resource: {foreign} "
+        "because no resource-based policy allows the ecs:StopTask action"
+    )
+
+
 def test_a_node_may_do_what_agents_do() -> None:
     assert all(refusal(NODE, action, ["*"], {}) is None for action in NODE_ACTIONS)
     assert refusal(NODE, "ecs:StopTask", ["arn:t", "arn:u"], {}) == (

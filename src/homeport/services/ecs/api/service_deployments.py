@@ -66,10 +66,20 @@ def _missing(call: Call, kind: str, arns: list[str]) -> list[dict[str, str]]:
     return service_names.missing(wanted)
 
 
+def _named(call: Call, params: Params) -> list[str]:
+    return [params["serviceDeploymentArn"]]
+
+
 OPERATIONS: dict[str, Operation] = {
-    "ListServiceDeployments": Operation(list_service_deployments, write=False),
-    "DescribeServiceDeployments": Operation(describe_service_deployments, write=False),
-    "DescribeServiceRevisions": Operation(describe_service_revisions, write=False),
-    "StopServiceDeployment": Operation(stop_service_deployment, write=False),
-    "ContinueServiceDeployment": Operation(continue_service_deployment, write=False),
+    "ListServiceDeployments": Operation(
+        list_service_deployments, write=False, resources=lambda call, params: [params["service"]]
+    ),
+    "DescribeServiceDeployments": Operation(
+        describe_service_deployments, write=False, resources=lambda call, params: params["serviceDeploymentArns"]
+    ),
+    "DescribeServiceRevisions": Operation(
+        describe_service_revisions, write=False, resources=lambda call, params: params["serviceRevisionArns"]
+    ),
+    "StopServiceDeployment": Operation(stop_service_deployment, write=False, resources=_named),
+    "ContinueServiceDeployment": Operation(continue_service_deployment, write=False, resources=_named),
 }

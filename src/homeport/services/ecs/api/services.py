@@ -70,6 +70,10 @@ def list_services_by_namespace(view: View, call: Call, params: Params) -> dict[s
     return _none(call, params)
 
 
+def _named(call: Call, params: Params) -> list[str]:
+    return [params["service"]]
+
+
 def _none(call: Call, params: Params) -> dict[str, Any]:
     none: list[str] = []
     return pages.listed(call, params, "serviceArns", none, key=str, answer=str, default=DEFAULT_LISTED)
@@ -77,9 +81,9 @@ def _none(call: Call, params: Params) -> dict[str, Any]:
 
 OPERATIONS: dict[str, Operation] = {
     "CreateService": Operation(create_service, write=False),
-    "UpdateService": Operation(update_service, write=False),
-    "DeleteService": Operation(delete_service, write=False),
-    "DescribeServices": Operation(describe_services, write=False),
+    "UpdateService": Operation(update_service, write=False, resources=_named),
+    "DeleteService": Operation(delete_service, write=False, resources=_named),
+    "DescribeServices": Operation(describe_services, write=False, resources=lambda call, params: params["services"]),
     "ListServices": Operation(list_services, write=False),
     "ListServicesByNamespace": Operation(list_services_by_namespace, write=False),
 }

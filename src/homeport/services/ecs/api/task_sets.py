@@ -61,10 +61,14 @@ def _check_scale(params: Params) -> None:
         raise invalid_parameter("The scale of a task set must be between 0 and 100 percent.")
 
 
+def _named(call: Call, params: Params) -> list[str]:
+    return [params["service"]]
+
+
 OPERATIONS: dict[str, Operation] = {
-    "CreateTaskSet": Operation(create_task_set, write=False),
-    "UpdateTaskSet": Operation(update_task_set, write=False),
-    "UpdateServicePrimaryTaskSet": Operation(update_service_primary_task_set, write=False),
-    "DeleteTaskSet": Operation(delete_task_set, write=False),
-    "DescribeTaskSets": Operation(describe_task_sets, write=False),
+    "CreateTaskSet": Operation(create_task_set, write=False, resources=_named),
+    "UpdateTaskSet": Operation(update_task_set, write=False, resources=_named),
+    "UpdateServicePrimaryTaskSet": Operation(update_service_primary_task_set, write=False, resources=_named),
+    "DeleteTaskSet": Operation(delete_task_set, write=False, resources=_named),
+    "DescribeTaskSets": Operation(describe_task_sets, write=False, resources=_named),
 }
