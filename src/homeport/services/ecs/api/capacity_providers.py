@@ -65,6 +65,8 @@ def update_capacity_provider(tx: Tx, call: Call, params: Params) -> dict[str, An
 
 def delete_capacity_provider(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     """It must not be associated with a cluster."""
+    if params.get("cluster"):
+        clusters.find_active(tx, call.scope, params["cluster"])
     record = _own(tx, call, params["capacityProvider"], "deleted")
     if users := capacity_providers.clusters_of(tx, call.scope, record.name):
         raise client_error(
