@@ -362,10 +362,27 @@ def test_a_changed_rule_reaches_the_node_and_brings_its_peers() -> None:
         await asyncio.sleep(0.5)
         assert groups_heard(agent)["sg-a"].ingress[0].groups == ("sg-b",)
         assert groups_heard(agent)["sg-b"].members == (address(world, b),)
+        await ended(world, agent, b)
+        await asyncio.sleep(0.5)
+        assert groups_heard(agent)["sg-b"].members == ()
         heard = len(agent.heard)
         await put_group(world, "sg-unrelated")
         await asyncio.sleep(0.5)
         assert len(agent.heard) == heard
+
+    play(scene)
+
+
+def test_a_task_in_a_group_that_no_rule_names_is_no_news_for_other_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(world: World) -> None:
+        first, second = await joined(world, "n1"), await joined(world, "n2")
+        await put_group(world, "sg-a")
+        await started(world, first, networkConfiguration=world.network("sg-a"))
+        await started(world, second, networkConfiguration=world.network("sg-a"))
+        asked: list[Any] = []
+        monkeypatch.setattr(Groupcast, "touch", lambda cast, ids: asked.append(ids))
+        await started(world, first, networkConfiguration=world.network("sg-a"))
+        assert asked == []
 
     play(scene)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 
 from homeport.agentapi import Group, Rule
-from homeport.services.ec2.model import GROUPS, INTERFACES, GroupRule
+from homeport.services.ec2.model import GROUPS, INTERFACES, GroupRule, SecurityGroup
 from homeport.store import Scope, View
 
 _ICMPV6 = "58"  # its IP protocol number; nodes know names for tcp, udp and icmp only
@@ -33,7 +33,12 @@ def enforced(view: View, scope: Scope, group_id: str) -> Group | None:
 def peers(view: View, scope: Scope, group_id: str) -> set[str]:
     """Ids of the groups that this group's rules name."""
     group = view.get(GROUPS, scope, group_id)
-    return {r.group_id for r in group.rules if r.group_id} if group else set()
+    return named(group) if group else set()
+
+
+def named(group: SecurityGroup) -> set[str]:
+    """Ids of the groups that its rules name. Pure."""
+    return {rule.group_id for rule in group.rules if rule.group_id}
 
 
 def wire_rules(rules: Iterable[GroupRule]) -> tuple[Rule, ...]:

@@ -19,7 +19,7 @@ from homeport.aws.operations import Principal
 from homeport.core.clock import Clock
 from homeport.core.errors import AwsError
 from homeport.core.ids import Ids
-from homeport.services.ec2 import eni
+from homeport.services.ec2 import eni, groups
 from homeport.services.ec2.model import GROUPS, INTERFACES
 from homeport.services.ecs import effects, lifecycle, rooms
 from homeport.services.ecs.agentsession import Session, Socket
@@ -47,6 +47,7 @@ class Gateway:
         self._silent: dict[str, float] = {}  # instances without a session: mono time since when
         self._floors: dict[str, int] = {}  # their floors when they left
         self._seen = 0  # version up to which changes were dispatched
+        self._peers: set[str] = set()  # groups that some rule names or named: only their members are sent to nodes
         self._deleted: list[int] = []  # versions at which interfaces were deleted whose addresses are still held
 
     async def run(self) -> None:
@@ -88,6 +89,8 @@ class Gateway:
         view = self._store.view()
         self._seen = view.version
         self._deleted.append(view.version)
+        for _, group in view.each(GROUPS):
+            self._peers |= groups.named(group)
         missing = [instance for _, instance in view.each(INSTANCES) if instance.arn not in self._sessions]
         self._silent.update((instance.arn, self._clock.mono()) for instance in missing)
         away = [instance.arn for instance in missing if instance.connected]
@@ -139,15 +142,16 @@ class Gateway:
                     self._deleted.append(change.version)
                 if _members_changed(change):
                     touched = {id for r in (change.old, change.new) if r is not None for id in r.groups}
-                    self._groups_changed(touched, change.version)
+                    self._groups_changed(touched & self._peers, change.version)
             case GROUPS.kind:
+                self._peers |= groups.named(record)
                 self._groups_changed({change.key.id}, change.version)
             case INSTANCES.kind:
                 if record.arn not in self._sessions and change.new is not None:
                     self._silent.setdefault(record.arn, self._clock.mono())
 
     def _groups_changed(self, group_ids: set[str], version: int) -> None:
-        for session in self._sessions.values():
+        for session in self._sessions.values() if group_ids else ():
             session.groups_changed(group_ids, version)
 
     # --- time -----------------------------------------------------------------------------------------------------
