@@ -160,7 +160,7 @@ class _Maker:
         view = store.view()
         self._scope = scope
         self._subnets = view.all(SUBNETS, scope)
-        self._groups = tuple(group.id for group in view.all(GROUPS, scope))[:1]
+        self._groups = tuple(group.id for group in view.all(GROUPS, scope) if group.name == "web")
         self._ids = BitIds(random.Random(1).getrandbits)
         self._made = 0
 
