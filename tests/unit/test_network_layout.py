@@ -56,7 +56,8 @@ def test_what_is_no_pool_is_refused(cidr: str) -> None:
 
 def test_router_addresses_never_meet_the_metadata_address() -> None:
     assert layout.router_address(1) == "169.254.64.1"
-    assert layout.router_address(layout.MAX_ROUTERS) == "169.254.127.254"
-    for index in (0, layout.MAX_ROUTERS + 1):
+    assert layout.router_address(layout.MAX_ROUTERS) == "169.254.127.253"
+    assert layout.router_address(layout.BRIDGE) == "169.254.127.254"
+    for index in (0, layout.BRIDGE + 1):
         with pytest.raises(ValueError):
             layout.router_address(index)

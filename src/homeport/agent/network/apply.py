@@ -9,21 +9,24 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TypeVar
 
-from homeport.agent.network import NetworkError, forwarding, hub, layout, netns
+from homeport.agent.network import ContainerNetwork, NetworkError, forwarding, hub, layout, netns, pool, published
+from homeport.agent.network.bridge import Bridge
+from homeport.agent.network.conntrack import Conntrack
 from homeport.agent.network.hub import Hub
 from homeport.agent.network.netlink import Netlink
 from homeport.agent.network.nft import NftError, NftLost
 from homeport.agent.network.plan import Vpc, with_groups
+from homeport.agent.network.published import Endpoint
 from homeport.agent.network.records import Records, VpcRecord
 from homeport.agent.network.router import Router
-from homeport.agentapi import HomeportGroupsMessage, InterfaceSpec
+from homeport.agentapi import HomeportGroupsMessage, InterfaceSpec, PortMapping
 
 _Result = TypeVar("_Result")
 _FAILURES = (OSError, ValueError, NftError, NftLost, subprocess.SubprocessError)
@@ -37,8 +40,8 @@ class NodeNetwork:
     ``instance``: 8 hex digits, the agent's own on the machine. ``pool``: CIDR of the public addresses that this agent
     serves (its first and last address are the agent's). ``state_dir``: the agent's; a folder ``network`` is made in it.
     ``root``: path of the network namespace that is the host's, None for the process's own. ``keep_seconds``: how soon
-    the host's part is back after others undid it. ``listening`` is given each VPC's id and a socket that listens on
-    the metadata address there; on the network's thread.
+    the host's part is back after others undid it. ``listening`` is given each VPC's id (for the bridge, BRIDGED) and a
+    socket that listens on the metadata address there; on the network's thread.
     """
 
     def __init__(
@@ -76,10 +79,15 @@ class NodeNetwork:
     async def attach(self, task_id: str, interface: InterfaceSpec) -> str:
         return await self._call(self._opened().attach, task_id, interface)
 
+    async def join(
+        self, task_id: str, mode: str, ports: Mapping[str, tuple[PortMapping, ...]]
+    ) -> dict[str, ContainerNetwork]:
+        return await self._call(self._opened().join if mode == "bridge" else self._opened().share, task_id, ports)
+
     async def detach(self, task_id: str) -> None:
-        router = await self._call(self._opened().detach, task_id)
-        if router:
-            await self._sweep(router.conntrack.sweep)
+        conntrack = await self._call(self._opened().detach, task_id)
+        if conntrack:
+            await self._sweep(conntrack.sweep)
 
     async def attached(self) -> list[str]:
         return await self._call(self._opened().attached)
@@ -157,11 +165,13 @@ class _Node:
         self._hub: Hub | None = None
         self._routers: dict[str, Router] = {}  # by VPC id
         self._tasks: dict[str, InterfaceSpec] = {}
+        self._bridge: Bridge | None = None
 
     def open(self) -> None:
         """Makes the hub, and finds what an agent before this one has left: complete interfaces are kept, others end."""
         vpcs, tasks = self._records.open()
-        self._hub = Hub(self._names, self._pool)
+        bridge = self._records.bridge()
+        self._hub = Hub(self._names, self._pool, published.host_ports(bridge[1]) if bridge else None)
         self._hub.build()
         for record in vpcs.values():
             kept = {key: value for key, value in tasks.items() if value.vpc_id == record.vpc_id}
@@ -176,6 +186,19 @@ class _Node:
             netns.remove(self._names.task(task_id))
         for router in self._routers.values():
             router.conntrack.sweep()
+        if bridge:
+            self._open_bridge(self._add_bridge(*bridge))
+
+    def _open_bridge(self, bridge: Bridge) -> None:
+        """Ends what isn't complete, and what no record tells of."""
+        for task_id in [task_id for task_id in bridge.tasks if not bridge.complete(task_id)]:
+            self.detach(task_id)
+        kept = {endpoint.index for endpoints in bridge.tasks.values() for endpoint in endpoints.values()}
+        for name in netns.named(self._names.prefix):
+            index = self._names.container_of(name)
+            if index is not None and index not in kept:
+                netns.remove(name)
+        bridge.conntrack.sweep()
 
     def keep(self) -> None:
         if self._hub:
@@ -185,6 +208,9 @@ class _Node:
         for router in self._routers.values():
             router.close()
         self._routers.clear()
+        if self._bridge:
+            self._bridge.close()
+        self._bridge = None
         if self._hub:
             self._hub.close()
         self._hub = None
@@ -204,9 +230,37 @@ class _Node:
             self.detach(task_id)
             raise
 
-    def detach(self, task_id: str) -> Router | None:
-        """Returns the task's router, for its tracked connections to be swept."""
+    def share(self, task_id: str, ports: Mapping[str, tuple[PortMapping, ...]]) -> dict[str, ContainerNetwork]:
+        """Networks of containers in the machine's own namespace, which gets a name for it."""
+        path = netns.keep(self._names.host)
+        return {name: ContainerNetwork(path, bindings=published.host_bindings(ports[name])) for name in ports}
+
+    def join(self, task_id: str, ports: Mapping[str, tuple[PortMapping, ...]]) -> dict[str, ContainerNetwork]:
+        """Networks of containers in the bridge, which is made for the first."""
         layout.checked_name(task_id)
+        bridge = self._bridge
+        if bridge is None:
+            cidr = _bridge_range()
+            self._records.put_bridge(cidr)
+            bridge = self._add_bridge(cidr, {})
+        if task_id not in bridge.tasks:
+            endpoints = bridge.plan(ports)
+            try:
+                self._records.put_bridged(task_id, endpoints)
+                bridge.attach(task_id, endpoints)
+            except BaseException:
+                bridge.detach(task_id, endpoints)
+                self._records.drop_bridged(task_id)
+                raise
+        return bridge.networks(bridge.tasks[task_id])
+
+    def detach(self, task_id: str) -> Conntrack | None:
+        """Returns where the task's tracked connections are, to be swept."""
+        layout.checked_name(task_id)
+        if self._bridge and task_id in self._bridge.tasks:
+            self._bridge.detach(task_id, self._bridge.tasks[task_id])
+            self._records.drop_bridged(task_id)
+            return self._bridge.conntrack
         interface = self._tasks.get(task_id)
         router = self._routers.get(interface.vpc_id) if interface else None
         if interface and router:
@@ -214,10 +268,10 @@ class _Node:
         netns.remove(self._names.task(task_id))
         self._records.drop_task(task_id)
         self._tasks.pop(task_id, None)
-        return router
+        return router.conntrack if router else None
 
     def attached(self) -> list[str]:
-        return sorted(self._tasks)
+        return sorted([*self._tasks, *(self._bridge.tasks if self._bridge else ())])
 
     def set_groups(self, message: HomeportGroupsMessage) -> None:
         router = self._router(message.vpc_id, message.vpc_cidr)
@@ -233,6 +287,19 @@ class _Node:
             self._records.put_vpc(record)
             self._add_router(record, {})
         return self._routers[vpc_id]
+
+    def _add_bridge(self, cidr: str, tasks: dict[str, dict[str, Endpoint]]) -> Bridge:
+        assert self._hub is not None
+        bridge = Bridge(self._names, self._hub, cidr, tasks)
+        try:
+            bridge.build()
+            if self._listening:
+                self._listening(layout.BRIDGED, bridge.listen())
+        except BaseException:
+            bridge.close()
+            raise
+        self._bridge = bridge
+        return bridge
 
     def _add_router(self, record: VpcRecord, interfaces: dict[str, InterfaceSpec]) -> None:
         assert self._hub is not None
@@ -276,6 +343,14 @@ def _routes() -> list[str]:
         return root.routes()
     finally:
         root.close()
+
+
+def _bridge_range() -> str:
+    """Raises ValueError where the machine's routes leave none."""
+    try:
+        return pool.free_slice(_routes(), layout.BRIDGE_BASE, layout.BRIDGE_PREFIX)
+    except LookupError as error:
+        raise ValueError(f"{error} for containers in the bridge") from None
 
 
 def _records(state_dir: Path) -> Records:

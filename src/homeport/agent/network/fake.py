@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 
-from homeport.agent.network import NetworkError
-from homeport.agentapi import Group, HomeportGroupsMessage, InterfaceSpec
+from homeport.agent.network import ContainerNetwork, NetworkError, published
+from homeport.agentapi import Group, HomeportGroupsMessage, InterfaceSpec, NetworkBinding, PortMapping
 
 
 class FakeFabric:
@@ -15,7 +16,9 @@ class FakeFabric:
 
     def __init__(self) -> None:
         self.interfaces: dict[str, dict[str, InterfaceSpec]] = {}  # node → task id → interface
+        self.bridged: dict[str, dict[str, dict[str, ContainerNetwork]]] = {}  # node → task id → container → its network
         self.groups: dict[str, dict[str, Group]] = {}  # node → group id → group
+        self._numbers = count(2)  # of containers in a bridge
         self._vpcs: dict[str, str] = {}  # group id → the VPC that it is of
 
     def attach(self, node: str, task_id: str, interface: InterfaceSpec) -> None:
@@ -30,8 +33,31 @@ class FakeFabric:
             assert public is None or other.public_address != public, f"{public} is attached twice"
         here[task_id] = interface
 
+    def join(
+        self, node: str, task_id: str, mode: str, ports: Mapping[str, tuple[PortMapping, ...]]
+    ) -> dict[str, ContainerNetwork]:
+        if mode == "host":
+            own = {name: published.host_bindings(mappings) for name, mappings in ports.items()}
+            return {name: ContainerNetwork(f"/run/netns/{node}", bindings=bindings) for name, bindings in own.items()}
+        here = self.bridged.setdefault(node, {})
+        if task_id not in here:
+            taken = {
+                binding.host_port for networks in here.values() for n in networks.values() for binding in n.bindings
+            }
+            free = (port for port in range(32768, 61000) if port not in taken)
+            here[task_id] = {
+                name: _published(f"/run/netns/{task_id}-{at}", self._address(), mappings, taken, free)
+                for at, (name, mappings) in enumerate(ports.items())
+            }
+        return here[task_id]
+
+    def _address(self) -> str:
+        number = next(self._numbers)
+        return f"172.16.{number >> 8 & 15}.{number & 255}"
+
     def detach(self, node: str, task_id: str) -> None:
         self.interfaces.get(node, {}).pop(task_id, None)
+        self.bridged.get(node, {}).pop(task_id, None)
 
     def enforce(self, node: str, message: HomeportGroupsMessage) -> None:
         """The node's groups of a VPC as a message changes them; with ``complete`` all others are gone."""
@@ -44,7 +70,22 @@ class FakeFabric:
 
     def reboot(self, node: str) -> None:
         self.interfaces.pop(node, None)
+        self.bridged.pop(node, None)
         self.groups.pop(node, None)
+
+
+def _published(
+    netns: str, address: str, ports: tuple[PortMapping, ...], taken: set[int | None], free: Iterator[int]
+) -> ContainerNetwork:
+    """A container's ports, each where it is to be or at the next that is free; ranges aren't made up."""
+    mappings = [mapping for mapping in ports if not mapping.container_port_range]
+    clash = next((mapping.host_port for mapping in mappings if mapping.host_port in taken), None)
+    if clash:
+        return ContainerNetwork(netns, address, error=f"Bind for 0.0.0.0:{clash} failed: port is already allocated")
+    chosen = ((mapping, mapping.host_port or next(free)) for mapping in mappings)
+    bindings = tuple(NetworkBinding(published.ANY_ADDRESS, m.protocol, m.container_port, port) for m, port in chosen)
+    taken |= {binding.host_port for binding in bindings}
+    return ContainerNetwork(netns, address, bindings)
 
 
 class FakeNetwork:
@@ -74,6 +115,15 @@ class FakeNetwork:
         await asyncio.sleep(self._seconds / 2)
         return f"/run/netns/{task_id}"
 
+    async def join(
+        self, task_id: str, mode: str, ports: Mapping[str, tuple[PortMapping, ...]]
+    ) -> dict[str, ContainerNetwork]:
+        await asyncio.sleep(self._seconds / 2)
+        self._fault("join", task_id)
+        joined = self._fabric.join(self._node, task_id, mode, ports)
+        await asyncio.sleep(self._seconds / 2)
+        return joined
+
     async def detach(self, task_id: str) -> None:
         await asyncio.sleep(self._seconds / 2)
         self._fault("detach", task_id)
@@ -81,7 +131,7 @@ class FakeNetwork:
         await asyncio.sleep(self._seconds / 2)
 
     async def attached(self) -> list[str]:
-        return list(self._fabric.interfaces.get(self._node, {}))
+        return [*self._fabric.interfaces.get(self._node, {}), *self._fabric.bridged.get(self._node, {})]
 
     async def groups(self, message: HomeportGroupsMessage) -> None:
         await asyncio.sleep(self._seconds / 2)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from homeport.agent.network import forwarding, netlink, netns, nft
 from homeport.agent.network.layout import (
+    BRIDGE,
     HUB_ROOT_LINK,
     ROUTER_ADDRESSES,
     TABLE,
@@ -17,6 +19,8 @@ from homeport.agent.network.layout import (
     router_address,
 )
 from homeport.agent.network.netlink import Netlink
+
+PublishedPorts = Mapping[str, Sequence[range]]  # by protocol, tcp and udp
 
 # A namespace takes the host's own values over; these must not depend on them. ip_forward resets others: it is first.
 FORWARDING_SYSCTLS = {
@@ -34,8 +38,9 @@ FORWARDING_SYSCTLS = {
 class Hub:
     """For the one thread that works on namespaces; that thread is at home in the root namespace."""
 
-    def __init__(self, names: Names, pool: Pool) -> None:
-        self._names, self._pool = names, pool
+    def __init__(self, names: Names, pool: Pool, ports: PublishedPorts | None = None) -> None:
+        """``ports``: that the bridge publishes already; None: there is no bridge."""
+        self._names, self._pool, self._ports = names, pool, ports
         self._links: dict[int, int] = {}  # kernel's index of the link to each router
         self.namespace = netns.adopt(names.hub)
         with netns.inside(self.namespace):
@@ -55,10 +60,18 @@ class Hub:
         finally:
             root.close()
         with netns.inside(self.namespace):
-            nft.run_once(hub_script(self._pool))
-        nft.run_once(root_script(self._names, self._pool))
+            nft.run_once(hub_script(self._pool, bridged=self._ports is not None))
+        nft.run_once(root_script(self._names, self._pool, self._ports or {}))
         forwarding.forward_on()
         forwarding.admit(self._names)
+
+    def publish_ports(self, ports: PublishedPorts) -> None:
+        """Leads these ports of the machine to the bridge, and no others."""
+        first, self._ports = self._ports is None, ports
+        if first:
+            with netns.inside(self.namespace):
+                nft.run_once(hub_script(self._pool, bridged=True))
+        nft.run_once(root_script(self._names, self._pool, ports))
 
     def keep(self) -> None:
         """Puts back what others on the machine have undone since: a firewall that flushed all nft tables as it started,
@@ -66,7 +79,7 @@ class Hub:
         try:
             nft.run_once(f"list table ip {self._names.root_table}")
         except nft.NftError:
-            nft.run_once(root_script(self._names, self._pool))
+            nft.run_once(root_script(self._names, self._pool, self._ports or {}))
         forwarding.forward_on()
         forwarding.admit(self._names)
 
@@ -76,7 +89,9 @@ class Hub:
             root.delete_link(name)  # of another pool than this one
         if root.index(name) is None:
             root.run(netlink.veth(name, HUB_ROOT_LINK, self.namespace))
-        netns.set_sysctls({f"ipv6/conf/{name}/disable_ipv6": "1"})
+        # What the machine sends to a published port of its 127.0.0.1 leaves and returns by this link; ``guard`` lets
+        # nothing else in that is for it.
+        netns.set_sysctls({f"ipv6/conf/{name}/disable_ipv6": "1", f"ipv4/conf/{name}/route_localnet": "1"})
         outer, inner = root.expect(name), self._netlink.expect(HUB_ROOT_LINK)
         self._netlink.run(
             netlink.link_up(1),
@@ -94,7 +109,7 @@ class Hub:
             netlink.blackhole(pool.cidr),
         )
 
-    def connect(self, router: int, router_netlink: Netlink, index: int, vpc_cidr: str) -> None:
+    def connect(self, router: int, router_netlink: Netlink, index: int, vpc_cidr: str | None = None) -> None:
         """Links a router (its namespace, its socket) to the hub; the VPC's range ends here. May be repeated."""
         if self._netlink.index(hub_link(index)) is None:
             router_netlink.delete_link(UPLINK)
@@ -103,11 +118,8 @@ class Hub:
         self._links[index] = outer
         own = router_address(index)
         router_netlink.run(netlink.address(inner, own), netlink.link_up(inner))
-        self._netlink.run(
-            netlink.link_up(outer),
-            netlink.route(f"{own}/32", outer),
-            netlink.blackhole(vpc_cidr),
-        )
+        ends = (netlink.blackhole(vpc_cidr),) if vpc_cidr else ()
+        self._netlink.run(netlink.link_up(outer), netlink.route(f"{own}/32", outer), *ends)
         router_netlink.run(netlink.route("0.0.0.0/0", inner, via=self._pool.hub))
 
     def publish(self, address: str, index: int) -> None:
@@ -119,12 +131,18 @@ class Hub:
         self._netlink.run(netlink.no_route(f"{address}/32", self._links[index]))
 
 
-def hub_script(pool: Pool) -> str:
-    """The hub's table: routers' own addresses leave as the pool's last one, and nobody talks to the hub itself."""
+def hub_script(pool: Pool, bridged: bool = False) -> str:
+    """The hub's table: routers' own addresses leave as the pool's last one, and nobody talks to the hub itself. What
+    the root namespace sends to that address is for the bridge."""
+    inward = f'iifname "{HUB_ROOT_LINK}" ip daddr {pool.hub} dnat to {router_address(BRIDGE)}' if bridged else ""
     return f"""
 add table ip {TABLE}
 delete table ip {TABLE}
 table ip {TABLE} {{
+  chain inward {{
+    type nat hook prerouting priority dstnat; policy accept;
+    {inward}
+  }}
   chain outward {{
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr {ROUTER_ADDRESSES} snat to {pool.hub}
@@ -137,27 +155,52 @@ table ip {TABLE} {{
 """
 
 
-def root_script(names: Names, pool: Pool) -> str:
+def root_script(names: Names, pool: Pool, ports: PublishedPorts) -> str:
     """The agent's own table in the root namespace. ``guard`` comes before any port of the host is published elsewhere
-    (Docker's DNAT): a task reaches none of the host's own addresses, while the host's connections to tasks go on."""
+    (Docker's DNAT): a task reaches none of the host's own addresses but at ``ports`` that are published here, while the
+    host's connections to tasks go on."""
     link = names.root_link
+    used = {protocol: _elements(ranges) for protocol, ranges in ports.items() if ranges}
+    sets = "".join(
+        f"  set {protocol}_ports {{ type inet_service; flags interval; auto-merge; elements = {{ {elements} }}; }}\n"
+        for protocol, elements in used.items()
+    )
+    lead = "\n    ".join(f"fib daddr type local {name} dport @{name}_ports dnat to {pool.hub}" for name in used)
+    admit = "\n    ".join(f"fib daddr type local {name} dport @{name}_ports accept" for name in used)
     return f"""
 add table ip {names.root_table}
 delete table ip {names.root_table}
 table ip {names.root_table} {{
+{sets}
   chain guard {{
     type filter hook prerouting priority mangle; policy accept;
     iifname != "{link}" accept
     ip saddr != {pool.cidr} drop
     ct state established,related accept
+    ip daddr 127.0.0.0/8 drop
+    {admit}
     fib daddr type {{ local, broadcast, multicast }} drop
+  }}
+  chain inward {{
+    type nat hook prerouting priority dstnat; policy accept;
+    {lead}
+  }}
+  chain own {{
+    type nat hook output priority -100; policy accept;
+    {lead}
   }}
   chain outward {{
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr {pool.cidr} oifname != "{link}" masquerade
+    oifname "{link}" ip saddr 127.0.0.0/8 snat to {pool.host}
+    iifname "{link}" oifname "{link}" ct status dnat masquerade
   }}
 }}
 """
+
+
+def _elements(ranges: Iterable[range]) -> str:
+    return ", ".join(f"{r.start}-{r.stop - 1}" if len(r) > 1 else str(r.start) for r in ranges)
 
 
 def remove(names: Names) -> None:

@@ -8,6 +8,13 @@
 
 The hub stands for AWS's internet and NAT gateways: it knows public addresses only. A router knows one VPC: its tasks'
 private addresses and its security groups. The first and the last address of the public pool are the agent's own.
+
+Containers of tasks in the network mode ``bridge`` are behind a namespace like a router's, the bridge, which publishes
+their ports::
+
+    root namespace            hub                        bridge                      container
+    hp-<instance> ──────── root │ r<last> ────────── up │ c<index> ─────────────── eth0
+    ports of all addresses    last address of the pool  169.254.127.254             its private address
 """
 
 from __future__ import annotations
@@ -25,7 +32,11 @@ TASK_LINK = "eth0"
 METADATA_ADDRESS, METADATA_PORT = "169.254.170.2", 80  # the ECS metadata endpoint
 TABLE = "homeport"  # nft table of the hub and of the routers
 ROUTER_ADDRESSES = IPv4Network("169.254.64.0/18")  # link addresses of the routers; clear of 169.254.169.0/24 and .170.2
-MAX_ROUTERS = ROUTER_ADDRESSES.num_addresses - 2
+MAX_ROUTERS = ROUTER_ADDRESSES.num_addresses - 3
+BRIDGE = MAX_ROUTERS + 1  # the bridge's place among the routers
+BRIDGED = "bridge"  # what stands for a VPC's id where containers in the bridge are meant
+BRIDGE_BASE, BRIDGE_PREFIX = "172.16.0.0/12", 20  # its range is the first of these that no route of the machine has
+MAX_CONTAINERS = 2 ** (32 - BRIDGE_PREFIX) - 3  # in the bridge: all but its gateway and the ends of the range
 
 _CHECKED = 8192  # texts remembered as checked: a node's whole state is compiled at each change
 _INSTANCE = re.compile(r"[0-9a-f]{8}")
@@ -59,6 +70,24 @@ class Names(msgspec.Struct, frozen=True):
 
     def task(self, task_id: str) -> str:
         return f"{self.prefix}t-{task_id}"
+
+    @property
+    def bridge(self) -> str:
+        return f"{self.prefix}bridge"
+
+    @property
+    def host(self) -> str:
+        """A name for the machine's own namespace."""
+        return f"{self.prefix}host"
+
+    def container(self, index: int) -> str:
+        """The namespace of a container in the bridge."""
+        return f"{self.prefix}c-{index}"
+
+    def container_of(self, namespace: str) -> int | None:
+        """The index of the container whose namespace this is; None if it's no container's of this agent."""
+        start, _, index = namespace.rpartition("-")
+        return int(index) if f"{start}-" == f"{self.prefix}c-" and index.isdecimal() else None
 
     def task_of(self, namespace: str) -> str | None:
         """The task whose namespace this is; None if it's no task's of this agent."""
@@ -110,9 +139,31 @@ def hub_link(index: int) -> str:
     return f"r{index}"
 
 
+def container_link(index: int) -> str:
+    """The bridge's end of a container's interface."""
+    return f"c{index}"
+
+
+def bridge_gateway(cidr: str) -> str:
+    """The bridge's own address in its range."""
+    return str(IPv4Network(cidr).network_address + 1)
+
+
+def container_address(cidr: str, index: int) -> str:
+    """The address of container ``index`` (1 … MAX_CONTAINERS) in the bridge's range."""
+    if not 1 <= index <= MAX_CONTAINERS:
+        raise ValueError(f"no container {index} in {cidr}")
+    return str(IPv4Network(cidr).network_address + 1 + index)
+
+
+def container_mac(address: str) -> str:
+    """The hardware address that goes with a private one; locally administered."""
+    return "02:42:" + ":".join(f"{byte:02x}" for byte in IPv4Address(address).packed)
+
+
 def router_address(index: int) -> str:
-    """Link address of router ``index`` (1 … MAX_ROUTERS)."""
-    if not 1 <= index <= MAX_ROUTERS:
+    """Link address of router ``index`` (1 … BRIDGE)."""
+    if not 1 <= index <= BRIDGE:
         raise ValueError(f"no router address {index}")
     return str(ROUTER_ADDRESSES.network_address + index)
 

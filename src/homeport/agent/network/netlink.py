@@ -24,6 +24,7 @@ _MAIN, _STATIC, _UNICAST, _BLACKHOLE, _UNIVERSE, _LINK, _ONLINK = 254, 4, 1, 6, 
 _NDA_DST, _NDA_LLADDR, _PERMANENT = 1, 2, 0x80
 _UP = 1
 _INET = socket.AF_INET
+LOOPBACK = 1  # index of lo in every namespace
 
 
 def veth(name: str, peer: str, peer_namespace: int, peer_mac: str | None = None) -> Request:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -82,6 +83,34 @@ def adopt(name: str) -> int:
     except FileNotFoundError:
         pass
     return create(name)
+
+
+def keep(name: str) -> str:
+    """Gives the calling thread's namespace a name, so that it has one path for as long; returns that. May be repeated,
+    also where the name is another namespace's."""
+    with suppress(FileNotFoundError):
+        if os.stat(path(name)).st_ino == os.stat(_OWN).st_ino and is_namespace(name):
+            return path(name)
+        remove(name)
+    _share()
+    os.close(os.open(path(name), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    _mount(_OWN, path(name), _MS_BIND)
+    return path(name)
+
+
+def listen(namespace: int, address: str, port: int, backlog: int = 128) -> socket.socket:
+    """A socket that listens in a namespace and stays there, whichever thread uses it; the caller closes it."""
+    with inside(namespace):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(backlog)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def is_namespace(name: str) -> bool:
