@@ -31,6 +31,7 @@ from homeport.agent.actions import (
 from homeport.agent.actions import (
     TASK as TASK_SLOT,
 )
+from homeport.agent.defect import defect
 from homeport.agent.drivers import Image, Observed
 from homeport.agent.plan import (
     Container,
@@ -40,7 +41,6 @@ from homeport.agent.plan import (
     TaskSeen,
     advance,
     again,
-    defect,
     fold,
     initial,
     wake_at,

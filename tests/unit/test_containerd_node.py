@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from homeport.agent.drivers import ContainerPlan, Image
 from homeport.agent.drivers.containerd import cgroups, files, observed, signals
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
 from homeport.agent.drivers.containerd.cgroups import Write
@@ -14,6 +17,13 @@ from homeport.agent.drivers.containerd.instance import config_text, instance
 from homeport.agent.drivers.containerd.machine import capability_names
 from homeport.agent.drivers.containerd.users import Accounts, BadUser, User, resolve
 from homeport.agentapi import ContainerSpec
+from homeport.agentspec import ExtraHost
+
+
+def planned(name: str, *, address: str | None = None, network_mode: str = "awsvpc", **members: Any) -> ContainerPlan:
+    spec, image = ContainerSpec(name=name, image="x", **members), Image("x", "sha256:0")
+    return ContainerPlan("c", "t", spec, image, address=address, network_mode=network_mode)
+
 
 ACCOUNTS = Accounts(
     "root:x:0:0:root:/root:/bin/sh\n# comment:x:5:5::/:\nweb:x:1000:1001::/:\nbroken\n7seven:x:70:70::/:\n",
@@ -159,11 +169,29 @@ def test_servers_and_domains_of_a_definition(servers: tuple[str, ...], domains: 
 
 
 def test_files_stay_as_they_are_for_the_next_container(tmp_path: Path) -> None:
-    first = files.write(tmp_path, "ip-10-0-0-4", "10.0.0.4", ContainerSpec(name="a", image="x"))
+    first = files.write(tmp_path, "ip-10-0-0-4", planned("a", address="10.0.0.4"))
     assert Path(first.hosts).read_text().endswith("10.0.0.4 ip-10-0-0-4\n")
     Path(first.hosts).write_text("changed by a container")
-    assert files.write(tmp_path, "other", None, ContainerSpec(name="b", image="x")) == first
+    assert files.write(tmp_path, "other", planned("b")) == first
     assert Path(first.hosts).read_text() == "changed by a container"
+
+
+def test_containers_in_the_bridge_have_files_of_their_own(tmp_path: Path) -> None:
+    linked = (ExtraHost("db", "172.16.0.3"),)
+    web = files.write(tmp_path, "h1", planned("a", address="172.16.0.2", network_mode="bridge", extra_hosts=linked))
+    other = files.write(tmp_path, "h2", planned("b", address="172.16.0.3", network_mode="bridge"))
+    assert Path(web.hosts).read_text().endswith("172.16.0.2 h1\n172.16.0.3 db\n")
+    assert Path(other.hosts).read_text().endswith("172.16.0.3 h2\n")
+
+
+def test_in_the_machines_network_a_container_has_its_name_and_files(tmp_path: Path) -> None:
+    plan = planned("a", network_mode="host")
+    assert files.hostname(plan) == socket.gethostname()
+    assert files.hostname(planned("a", network_mode="host", hostname="own")) == "own"
+    made = files.write(tmp_path, files.hostname(plan), plan)
+    assert Path(made.resolv_conf).read_text() == Path("/etc/resolv.conf").read_text()
+    assert Path(made.hosts).read_text().splitlines() == Path("/etc/hosts").read_text().splitlines()
+    assert files.shared_hosts("127.0.0.1 me\n", (ExtraHost("db", "10.0.0.1"),)) == "127.0.0.1 me\n10.0.0.1 db\n"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def container(**members: Any) -> ContainerSpec:
 def build(
     image: RunConfig | None = None, user: User | None = None, machine: spec.Machine = MACHINE, **members: Any
 ) -> dict[str, Any]:
-    own = {name: members.pop(name) for name in ("netns", "ipc_mode") if name in members}
+    own = {name: members.pop(name) for name in ("netns", "network_mode", "pid_mode", "ipc_mode") if name in members}
     provided = spec.Provided(**{n: members.pop(n) for n in ("binds", "devices", "namespaces") if n in members})
     plan = ContainerPlan(id="c", task_id="t", spec=container(**members), image=Image("x", "sha256:0"), **own)
     config = image or RunConfig(cmd=("run",))
@@ -306,3 +306,23 @@ def test_the_pausing_program_is_a_whole_executable(architecture: str, machine: i
     assert size == len(made)
     with pytest.raises(KeyError):
         pause.program("vax")
+
+
+def test_in_the_machines_network_no_settings_of_it_are_made() -> None:
+    built = build(netns="/n", network_mode="host")
+    assert {"type": "network", "path": "/n"} in built["linux"]["namespaces"]
+    assert built["linux"]["sysctl"] == {}
+    assert build(netns="/n", network_mode="host", system_controls={"kernel.x": "1"})["linux"]["sysctl"] == {
+        "kernel.x": "1"
+    }
+    alone = build(netns="/n", network_mode="host", disable_networking=True)["linux"]
+    assert {"type": "network"} in alone["namespaces"]
+    assert "net.ipv4.ip_unprivileged_port_start" in alone["sysctl"]
+
+
+def test_the_machines_processes_and_ipc_are_shared_by_having_no_namespace() -> None:
+    built = build(pid_mode="host", ipc_mode="host")
+    assert [n["type"] for n in built["linux"]["namespaces"]] == ["network", "uts", "mount"]
+    shared = {m["destination"]: m for m in built["mounts"]}
+    for path in ("/dev/shm", "/dev/mqueue"):
+        assert (shared[path]["type"], shared[path]["source"]) == ("bind", path)

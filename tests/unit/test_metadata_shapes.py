@@ -7,19 +7,21 @@ from typing import Any
 import msgspec
 import pytest
 
+from homeport.agent.creation import container_plan
 from homeport.agent.drivers import Image
 from homeport.agent.health import Health
 from homeport.agent.metadata import answers, routes, shapes
 from homeport.agent.metadata.environment import endpoint_id, variables
 from homeport.agent.metadata.routes import Container as AboutContainer
 from homeport.agent.metadata.routes import Credentials, Fault, Protection, Sibling, Task
+from homeport.agent.network import ContainerNetwork
 from homeport.agent.plan import Container, Facts, TaskGoal
-from homeport.agent.runner import container_plan
 from homeport.agentapi import (
     ContainerSpec,
     HealthCheck,
     InterfaceSpec,
     MountPoint,
+    NetworkBinding,
     RestartPolicy,
     TaskSpec,
     Volume,
@@ -164,6 +166,17 @@ def test_v2_and_v3_know_less_of_a_container() -> None:
     assert shown == shapes.container("v2", goal(), facts(), APP)
     assert shown["Networks"] == [{"NetworkMode": "awsvpc", "IPv4Addresses": ["10.77.1.11"]}]
     assert not {"ContainerARN", "Snapshotter"} & shown.keys()
+
+
+def test_a_container_in_the_bridge_shows_its_address_and_ports() -> None:
+    ports = (NetworkBinding("0.0.0.0", "tcp", 80, 32768), NetworkBinding("0.0.0.0", "udp", None, None, "1-2", "3-4"))
+    known = msgspec.structs.replace(facts(), networks={"app": ContainerNetwork("/n", "172.16.0.2", ports)})
+    shown = shapes.container("v4", goal("EC2", interface=None, network_mode="bridge"), known, APP)
+    assert shown["Networks"] == [{"NetworkMode": "bridge", "IPv4Addresses": ["172.16.0.2"]}]
+    assert shown["Ports"] == [{"ContainerPort": 80, "Protocol": "tcp", "HostPort": 32768, "HostIp": "0.0.0.0"}]
+    known = msgspec.structs.replace(facts(), networks={"app": ContainerNetwork("/n")})
+    shown = shapes.container("v4", goal("EC2", interface=None, network_mode="host"), known, APP)
+    assert shown["Networks"] == [{"NetworkMode": "host"}]
 
 
 def test_a_task_in_v4() -> None:
@@ -376,6 +389,8 @@ def test_variables_of_a_container() -> None:
     }
     assert not [name for name in variables(goal(), "app", KEY, api=False) if name.startswith("AWS_")]
     assert variables(goal(interface=None), "app", KEY) == {}
+    assert variables(goal(interface=None, network_mode="host"), "app", KEY) == {}
+    assert variables(goal(interface=None, network_mode="bridge"), "app", KEY) == given
 
 
 def test_the_definition_wins_over_the_nodes_variables() -> None:

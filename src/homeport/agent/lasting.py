@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from homeport.agent.health import Health
+from homeport.agent.network import ContainerNetwork
 from homeport.agent.plan import Container, TaskGoal
 from homeport.agent.report import Acknowledged
 from homeport.agent.state import TaskRecord
@@ -18,6 +19,7 @@ class MustLast:
 
     goal: TaskGoal
     failure: str | None
+    networks: dict[str, ContainerNetwork]
     ends: tuple[Any, ...]
     healths: tuple[Health, ...]
     known: Acknowledged
@@ -27,7 +29,8 @@ class MustLast:
 def must_last(record: TaskRecord) -> MustLast:
     ends = tuple(_end(c) for c in record.facts.containers.values())
     healths = tuple(c.health for c in record.facts.containers.values())
-    return MustLast(record.goal, record.facts.failure, ends, healths, record.acknowledged, record.finished_at)
+    facts = record.facts
+    return MustLast(record.goal, facts.failure, facts.networks, ends, healths, record.acknowledged, record.finished_at)
 
 
 def _end(c: Container) -> tuple[Any, ...] | None:

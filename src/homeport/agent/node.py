@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 
 from homeport.agent.adopt import adopt, task_of
+from homeport.agent.defect import defect
 from homeport.agent.drivers import DriverError
 from homeport.agent.network import NetworkError
-from homeport.agent.plan import TaskGoal, defect, initial
+from homeport.agent.network.layout import BRIDGED
+from homeport.agent.plan import TaskGoal, initial
 from homeport.agent.report import Acknowledged
 from homeport.agent.runner import Parts, TaskRunner
 from homeport.agent.state import VERSION, TaskRecord
@@ -97,7 +99,7 @@ class Node:
                 runner.stop()
 
     def at(self, vpc_id: str, address: str) -> TaskRunner | None:
-        """The task whose interface here has a private address of a VPC."""
+        """The task whose interface here has a private address of a VPC (or, where that is BRIDGED, of the bridge)."""
         return next((runner for runner in self._runners.values() if _has(runner, vpc_id, address)), None)
 
     def tasks(self) -> Iterable[TaskRunner]:
@@ -188,7 +190,11 @@ class Node:
 def _has(runner: TaskRunner, vpc_id: str, address: str) -> bool:
     """Only what is attached: the record of a task that is gone may name an address that is another's by now."""
     interface = runner.goal.spec.interface
-    if interface is None or runner.facts.network != "attached":
+    if runner.facts.network != "attached":
+        return False
+    if vpc_id == BRIDGED:
+        return any(network.address == address for network in runner.facts.networks.values())
+    if interface is None:
         return False
     return (interface.vpc_id, interface.private_address) == (vpc_id, address)
 

@@ -10,7 +10,6 @@ Facts only move forward: a container that is over stays over, and so a task that
 
 from __future__ import annotations
 
-from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
 import msgspec
@@ -38,9 +37,11 @@ from homeport.agent.actions import (
     Save,
     Start,
 )
+from homeport.agent.defect import unresolved
 from homeport.agent.drivers import Image, Observed
 from homeport.agent.health import Health
 from homeport.agent.mounting import lenders
+from homeport.agent.network import ContainerNetwork
 from homeport.agentapi import ContainerSpec, Dependency, TaskReport, TaskSpec
 
 SIGKILL = 9
@@ -91,6 +92,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     containers: dict[str, Container]
     network: Literal["none", "attached", "detached"] = "none"
     netns: str | None = None
+    networks: dict[str, ContainerNetwork] = {}  # of containers that don't share one interface
     failure: str | None = None
     pull_started_at: float | None = None
     pull_stopped_at: float | None = None
@@ -178,27 +180,12 @@ def ended(goal: TaskGoal, seen: TaskSeen) -> bool:
 
 
 def network_gone(goal: TaskGoal, seen: TaskSeen) -> bool:
-    return goal.spec.interface is None or (seen.facts.network == "detached" and NETWORK not in seen.busy)
+    return not goal.spec.networked or (seen.facts.network == "detached" and NETWORK not in seen.busy)
 
 
 def finished(goal: TaskGoal, seen: TaskSeen) -> bool:
     """Nothing of the task is left on this node."""
     return ended(goal, seen) and seen.facts.cleaned
-
-
-def defect(spec: TaskSpec, arn: str) -> str | None:
-    """Why a task can't be run as it was sent, or None. The control plane has checked the same before; an agent that
-    trusted it would wait for ever for a container that waits for itself."""
-    if not spec.containers:
-        return "UnrecognizedTaskError: Error loading task - the task has no containers"
-    needs = {c.name: {*(d.container_name for d in c.depends_on), *lenders(c)} for c in spec.containers}
-    if len(needs) < len(spec.containers):
-        return "UnrecognizedTaskError: Error loading task - two containers have the same name"
-    try:
-        known = set(TopologicalSorter(needs).static_order()) == needs.keys()
-    except CycleError:
-        known = False
-    return None if known else _unresolved(arn)
 
 
 def initial(spec: TaskSpec, failure: str | None = None) -> Facts:
@@ -277,7 +264,7 @@ _RAISING = (Pull, Create, Start, Restart)  # calls after which a container may b
 def _run(goal: TaskGoal, seen: TaskSeen) -> Action | None:
     facts = seen.facts
     unmade = any(c.state == "none" for c in facts.containers.values())
-    if goal.spec.interface and facts.network == "none" and unmade and _free(seen, NETWORK):
+    if goal.spec.networked and facts.network == "none" and unmade and _free(seen, NETWORK):
         return Attach()
     for spec in goal.spec.containers:
         action = _bring_up(goal, seen, spec) or _check(seen, spec)
@@ -303,7 +290,7 @@ def _bring_up(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action | N
         return None
     needs = [(d.condition, _dependency(goal, seen, d)) for d in spec.depends_on]
     if any(state == "broken" for _, state in needs):
-        return Fail(spec.name, _unresolved(goal.arn))
+        return Fail(spec.name, unresolved(goal.arn))
     met = all(state == "met" for _, state in needs)
     if c.state == "created":
         return Start(spec.name) if met else None
@@ -311,7 +298,7 @@ def _bring_up(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action | N
         return None  # as Amazon's agent by default: what waits for an end isn't even pulled before
     if c.image is None:
         return Pull(spec.name)
-    if not seen.saved or (goal.spec.interface and seen.facts.network != "attached"):
+    if not seen.saved or (goal.spec.networked and seen.facts.network != "attached"):
         return None
     made = all(seen.facts.containers[lender].state != "none" for lender in lenders(spec))
     return Create(spec.name) if made else None
@@ -394,7 +381,3 @@ def _clean_up(goal: TaskGoal, seen: TaskSeen) -> Action | None:
 def _free(seen: TaskSeen, where: str) -> bool:
     retry = seen.retry.get(where)
     return where not in seen.busy and (retry is None or retry.at <= seen.now)
-
-
-def _unresolved(arn: str) -> str:
-    return f"TaskDependencyError: Task dependencies cannot be resolved, taskArn: {arn}"

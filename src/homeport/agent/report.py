@@ -36,7 +36,7 @@ def next_report(goal: TaskGoal, seen: TaskSeen, known: Acknowledged) -> TaskRepo
         return None
     facts, over = seen.facts, ended(goal, seen)
     containers = tuple(
-        _container(goal, name, c, status)
+        _container(goal, facts, name, status)
         for name, c in facts.containers.items()
         if (status := _next(known.containers.get(name, "PENDING"), _target(c, over), c.started)) is not None
     )
@@ -108,8 +108,8 @@ def _task_status(goal: TaskGoal, seen: TaskSeen, known: Acknowledged, now: tuple
     return _next(known.task, target, all_started) or known.task
 
 
-def _container(goal: TaskGoal, name: str, c: Container, status: str) -> ContainerReport:
-    stopped = status == "STOPPED"
+def _container(goal: TaskGoal, facts: Facts, name: str, status: str) -> ContainerReport:
+    c, stopped = facts.containers[name], status == "STOPPED"
     return ContainerReport(
         container_name=name,
         status=status,
@@ -117,6 +117,7 @@ def _container(goal: TaskGoal, name: str, c: Container, status: str) -> Containe
         exit_code=c.exit_code if stopped else None,
         reason=reason(c) if stopped else None,
         image_digest=c.image.digest if c.image else None,
+        network_bindings=facts.networks[name].bindings if c.started and name in facts.networks else (),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,14 +36,12 @@ from homeport.agent.actions import (
     Start,
     slot,
 )
-from homeport.agent.drivers import ContainerPlan, Driver, DriverError, Image, Observed, Progress
+from homeport.agent.creation import container_plan
+from homeport.agent.drivers import Driver, DriverError, Image, Observed, Progress
 from homeport.agent.environment_files import ResourceFailed, Source, nowhere
 from homeport.agent.lasting import MustLast, must_last
-from homeport.agent.metadata.shapes import labels
-from homeport.agent.mounting import mounts
 from homeport.agent.network import Network, NetworkError
 from homeport.agent.plan import (
-    Facts,
     Retry,
     TaskGoal,
     TaskSeen,
@@ -245,12 +243,10 @@ class TaskRunner:
         driver, network, clock = self._parts.driver, self._parts.network, self._parts.clock
         match action:
             case Attach():
-                assert self.goal.spec.interface is not None
-                netns = await network.attach(self.goal.task_id, self.goal.spec.interface)
-                self.facts = msgspec.structs.replace(self.facts, network="attached", netns=netns)
+                await self._attach()
             case Detach():
                 await network.detach(self.goal.task_id)
-                self.facts = msgspec.structs.replace(self.facts, network="detached", netns=None)
+                self.facts = msgspec.structs.replace(self.facts, network="detached", netns=None, networks={})
             case Pull(name):
                 image = await self._pull(name)
                 self.facts = msgspec.structs.replace(self.facts, pull_stopped_at=clock.wall())
@@ -262,6 +258,8 @@ class TaskRunner:
                 self._change(name, created_at=clock.wall())
                 self._fold(name, Observed(id=runtime_id(self.goal, name), state="created"))
             case Start(name):
+                if (found := self.facts.networks.get(name)) and found.error:
+                    raise DriverError("CannotStartContainerError", found.error)
                 self._fold(name, await driver.start(runtime_id(self.goal, name)))
             case Restart(name):
                 seen = await driver.restart(runtime_id(self.goal, name))
@@ -283,6 +281,16 @@ class TaskRunner:
             case Report(report):
                 await self._parts.transport.call("SubmitTaskStateChange", msgspec.to_builtins(report))
                 self._known = acknowledge(self._known, report)
+
+    async def _attach(self) -> None:
+        spec, network = self.goal.spec, self._parts.network
+        if spec.interface is not None:
+            netns = await network.attach(self.goal.task_id, spec.interface)
+            self.facts = msgspec.structs.replace(self.facts, network="attached", netns=netns)
+            return
+        ports = {c.name: c.ports for c in spec.containers if not c.disable_networking}
+        networks = await network.join(self.goal.task_id, spec.network_mode, ports)
+        self.facts = msgspec.structs.replace(self.facts, network="attached", networks=networks)
 
     async def _pull(self, name: str) -> Image:
         spec = self._spec(name)
@@ -361,33 +369,3 @@ class TaskRunner:
             acknowledged=self._known,
             finished_at=self._finished_at,
         )
-
-
-def container_plan(goal: TaskGoal, facts: Facts, name: str, given: Mapping[str, str] = {}) -> ContainerPlan:
-    """All that the driver needs to make a container. ``given``: the node's variables and those of files. Pure."""
-    spec = next(c for c in goal.spec.containers if c.name == name)
-    image, interface = facts.containers[name].image, goal.spec.interface
-    assert image is not None
-    environment = {
-        "AWS_REGION": goal.spec.region,
-        "AWS_DEFAULT_REGION": goal.spec.region,
-        "AWS_EXECUTION_ENV": f"AWS_ECS_{goal.spec.launch_type}",
-        **given,
-        **spec.environment,
-    }
-    return ContainerPlan(
-        id=runtime_id(goal, name),
-        task_id=goal.task_id,
-        spec=msgspec.structs.replace(spec, environment=environment),
-        image=image,
-        task_cpu=goal.spec.cpu,
-        task_memory=goal.spec.memory,
-        ephemeral_storage=goal.spec.ephemeral_storage,
-        netns=facts.netns,
-        hostname=interface.private_dns_name if interface else runtime_id(goal, name)[:12],
-        address=interface.private_address if interface else None,
-        labels=labels(goal, spec),
-        mounts=mounts(goal.spec, name, {n: c.image for n, c in facts.containers.items() if c.image is not None}),
-        pid_mode=goal.spec.pid_mode,
-        ipc_mode=goal.spec.ipc_mode,
-    )

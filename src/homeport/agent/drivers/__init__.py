@@ -51,13 +51,14 @@ class ContainerPlan(msgspec.Struct, frozen=True):
     task_cpu: int = 0  # hard limits over the whole task, 0 for none; CPU units and MiB
     task_memory: int = 0
     ephemeral_storage: int = 0  # GiB over the whole task, 0 for no limit
-    netns: str | None = None  # path of the task's network namespace; None: an own empty one
+    netns: str | None = None  # path of the network namespace; None: an own empty one
+    network_mode: str = "awsvpc"  # "host": that is the machine's, whose name and files it has; "bridge": its own alone
     hostname: str = ""
     address: str | None = None  # the task's private address, for /etc/hosts
     labels: dict[str, str] = {}
     mounts: tuple[Mount, ...] = ()  # one per path
-    pid_mode: str = ""  # "task": processes of all of the task's containers see each other
-    ipc_mode: str = ""  # "task": all of the task's containers share what they send each other; "none": no /dev/shm
+    pid_mode: str = ""  # "task": processes of all of the task's containers see each other; "host": all of the machine's
+    ipc_mode: str = ""  # "task": all of its containers share what they send each other; "host"; "none": no /dev/shm
 
 
 class Observed(msgspec.Struct, frozen=True):

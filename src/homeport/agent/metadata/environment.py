@@ -21,8 +21,9 @@ def endpoint_id(key: bytes, task_id: str, container: str) -> str:
 
 def variables(goal: TaskGoal, container: str, key: bytes, api: bool = True) -> dict[str, str]:
     """What is added to the container's environment where its definition says nothing else. ``api``: SDKs in it shall
-    reach this control plane. A task without an interface of its own can't reach the address and gets nothing."""
-    if goal.spec.interface is None:
+    reach this control plane. A task without an interface of its own and outside of the bridge can't reach the address
+    and gets nothing."""
+    if goal.spec.interface is None and goal.spec.network_mode != "bridge":
         return {}
     id = endpoint_id(key, goal.task_id, container)
     own = {

@@ -60,7 +60,7 @@ def task(version: Version, goal: TaskGoal, facts: Facts, *, tags: bool = False) 
 
 def container(version: Version, goal: TaskGoal, facts: Facts, spec: ContainerSpec) -> Shape:
     """A container, as ``/v4/<id>`` shows it."""
-    seen, interface = facts.containers[spec.name], goal.spec.interface
+    seen = facts.containers[spec.name]
     shown: Shape = {
         "DockerId": runtime_id(goal, spec.name),
         "Name": spec.name,
@@ -76,7 +76,8 @@ def container(version: Version, goal: TaskGoal, facts: Facts, spec: ContainerSpe
         "StartedAt": _time(seen.started_at),
         "FinishedAt": _time(seen.finished_at),
         "Type": "NORMAL",
-        "Networks": [_network(version, interface)] if interface else None,
+        "Ports": _ports(facts, spec) or None,
+        "Networks": _networks(version, goal, facts, spec) or None,
         "Health": _health(seen) if spec.health_check else None,
         "LogDriver": spec.log_driver or None,
         "LogOptions": spec.log_options or None,
@@ -98,6 +99,26 @@ def labels(goal: TaskGoal, spec: ContainerSpec) -> dict[str, str]:
         "com.amazonaws.ecs.task-definition-family": goal.spec.family,
         "com.amazonaws.ecs.task-definition-version": str(goal.spec.revision),
     }
+
+
+def _ports(facts: Facts, spec: ContainerSpec) -> list[Shape]:
+    """Where its ports are published on the machine; ranges aren't shown."""
+    network = facts.networks.get(spec.name)
+    return [
+        _present(ContainerPort=b.container_port, Protocol=b.protocol, HostPort=b.host_port, HostIp=b.bind_ip)
+        for b in (network.bindings if network else ())
+        if b.container_port is not None
+    ]
+
+
+def _networks(version: Version, goal: TaskGoal, facts: Facts, spec: ContainerSpec) -> list[Shape]:
+    if goal.spec.interface:
+        return [_network(version, goal.spec.interface)]
+    network = facts.networks.get(spec.name)
+    if network is None:
+        return []
+    addresses = {"IPv4Addresses": [network.address]} if network.address else {}
+    return [{"NetworkMode": goal.spec.network_mode} | addresses]
 
 
 def _network(version: Version, interface: InterfaceSpec) -> Shape:

@@ -205,8 +205,8 @@ class ContainerdDriver:
         self, plan: ContainerPlan, resolved: Resolved, user: users.User, given: spec.Provided
     ) -> pb.Container:
         """The container's record, its files and folders made. Raises BadContainer, OSError."""
-        hostname = plan.spec.hostname or plan.hostname or plan.task_id[:12]
-        generated = files.write(self._instance.task(plan.task_id), hostname, plan.address, plan.spec)
+        hostname = files.hostname(plan)
+        generated = files.write(self._instance.task(plan.task_id), hostname, plan)
         logs.make(self._instance.state, plan.task_id, plan.spec.name, logs.bound(plan.spec))
         cgroup = self._cgroups.path(plan.task_id, plan.id)
         oci = spec.build(plan, resolved.config, user, hostname, generated, cgroup, self._machine, given)

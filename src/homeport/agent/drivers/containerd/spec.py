@@ -43,6 +43,9 @@ MASKED = (
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
+_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+
+
 class BadContainer(ValueError):
     """A container that can't be run; ``str`` says why, in Docker's words."""
 
@@ -143,6 +146,8 @@ def _resources(spec: ContainerSpec, machine: Machine, provided: Provided) -> dic
 def _namespaces(plan: ContainerPlan, unified: bool, joined: dict[str, str]) -> list[dict[str, str]]:
     paths = {"network": None if plan.spec.disable_networking else plan.netns, **joined}
     kinds = ["network", "pid", "ipc", "uts", "mount"] + (["cgroup"] if unified else [])
+    machines = [kind for kind, mode in (("pid", plan.pid_mode), ("ipc", plan.ipc_mode)) if mode == "host"]
+    kinds = [kind for kind in kinds if kind not in machines]
     return [{"type": kind, "path": path} if (path := paths.get(kind)) else {"type": kind} for kind in kinds]
 
 
@@ -162,6 +167,11 @@ def _process(
         "rlimits": rlimits(spec, machine.nofile),
         "noNewPrivileges": _no_new_privileges(spec.security_options),
     }
+
+
+def shares_network(plan: ContainerPlan) -> bool:
+    """Whether it has the machine's network, whose settings are no container's to make."""
+    return plan.network_mode == "host" and not plan.spec.disable_networking
 
 
 def _no_new_privileges(options: tuple[str, ...]) -> bool:
@@ -210,11 +220,7 @@ def build(
             "namespaces": _namespaces(plan, machine.unified, dict(provided.namespaces)),
             "devices": [device.node for device in provided.devices],
             "resources": _resources(spec, machine, provided),
-            "sysctl": {
-                "net.ipv4.ip_unprivileged_port_start": "0",
-                "net.ipv4.ping_group_range": "0 2147483647",
-                **spec.system_controls,
-            },
+            "sysctl": {**({} if shares_network(plan) else _SYSCTLS), **spec.system_controls},
             "seccomp": None if spec.privileged else profile(machine.architecture, bounding),
             "maskedPaths": [] if spec.privileged else list(MASKED),
             "readonlyPaths": [] if spec.privileged else list(READ_ONLY),
