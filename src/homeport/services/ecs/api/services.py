@@ -63,11 +63,11 @@ def list_services(view: View, call: Call, params: Params) -> dict[str, Any]:
 
 def list_services_by_namespace(view: View, call: Call, params: Params) -> dict[str, Any]:
     """A namespace is known where it is a cluster's default."""
-    namespace = params["namespace"]
+    answer, namespace = _none(call, params), params["namespace"]
     active = view.find(CLUSTERS, call.scope, "status", "ACTIVE")
     if not any((c.service_connect_defaults or {}).get("namespace") == namespace for c in active):
         raise AwsError("NamespaceNotFoundException", "The specified namespace was not found.")
-    return _none(call, params)
+    return answer
 
 
 def _named(call: Call, params: Params) -> list[str]:
