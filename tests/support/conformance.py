@@ -41,8 +41,11 @@ UNBUILT = {
 }
 
 PENDING = frozenset(  # not there yet
-    "DeleteAttributes DeregisterContainerInstance DescribeContainerInstances ListAttributes ListContainerInstances "
-    "PutAttributes StartTask UpdateContainerAgent UpdateContainerInstancesState".split()
+    {
+        *("DeleteAttributes", "DeregisterContainerInstance", "DescribeContainerInstances", "ListAttributes"),
+        *("ListContainerInstances", "PutAttributes", "StartTask", "UpdateContainerAgent"),
+        "UpdateContainerInstancesState",
+    }
 )
 READY = tuple(o for o in shapes.OPERATIONS if o not in PENDING)
 
