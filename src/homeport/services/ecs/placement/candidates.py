@@ -1,0 +1,158 @@
+"""The instances that may take a task, found without looking at those that can't. Pure.
+
+Rooms are kept apart by lot (cluster, zone, kind …) and shape (digits of free CPU, GPUs, interfaces), in order of what
+they have left. So there is little to ask of one room: its ports, what runs there, and its CPU where the demand is no
+power of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from typing import NamedTuple
+
+from homeport.services.ecs.model.instance import Lot, Room
+from homeport.services.ecs.placement import rules
+from homeport.services.ecs.placement.demand import Demand, Pick
+from homeport.services.ecs.placement.index import Field, Index, Rank
+from homeport.services.ecs.placement.rules import Rules
+from homeport.store import Ranked
+
+_GUESSES = 16  # random rooms that are tried before all are looked at
+
+_RANKS: dict[Field, Callable[[Room], tuple[int, int]]] = {
+    "memory": lambda r: (r.memory_free, r.cpu_free),
+    "cpu": lambda r: (r.cpu_free, r.memory_free),
+}
+
+
+class Candidates(NamedTuple):
+    """``only`` and ``without``: ids of the instances that alone are meant, or left out. ``cpu`` and ``memory``: exactly
+    what they must have left, once the least was chosen."""
+
+    demand: Demand
+    rules: Rules
+    state: Index
+    lots: Sequence[Lot]
+    connected: bool = True
+    only: Container[str] | None = None
+    without: Container[str] | None = None
+    cpu: int | None = None
+    memory: int | None = None
+
+    def least(self, field: Field) -> Room | None:
+        """The one with least left of the field, then of the other."""
+        rank = _RANKS[field]
+        best: Room | None = None
+        for window in self._windows(field):
+            for room in self._allowed(window):
+                if best is not None and rank(room) >= rank(best):
+                    break
+                if self._fits(room):
+                    best = room
+                    break
+        return best
+
+    def most(self) -> Room | None:
+        """The one with most free memory, then CPU."""
+        best: Room | None = None
+        for window in self._windows("memory"):
+            for room in self._allowed(window, descending=True):
+                if best is not None and _roominess(room) <= _roominess(best):
+                    break
+                if self._fits(room):
+                    best = room
+                    break
+        return best
+
+    def any(self, pick: Pick) -> Room | None:
+        """One of them at random, each as likely as any other."""
+        windows = [window for window in self._windows("memory") if window]
+        total = sum(map(len, windows))
+        for _ in range(min(_GUESSES, total)):
+            room = _at(windows, pick(total))
+            if self._allows(room.id) and self._fits(room):
+                return room
+        fitting = [room for window in windows for room in self._allowed(window) if self._fits(room)]
+        return fitting[pick(len(fitting))] if fitting else None
+
+    def _windows(self, field: Field) -> Iterator[Ranked[Room]]:
+        """Stretches of rooms that have enough of the field, by rank."""
+        demand, state, connected = self.demand, self.state, self.connected
+        digits = demand.cpu.bit_length()
+        field, start, stop = self._bounds(field)
+        for lot in self.lots:
+            for shape in state.shapes(lot):
+                if (
+                    shape.cpu >= digits
+                    and shape.connected == connected
+                    and shape.gpus >= demand.gpus
+                    and (shape.interface or not demand.networked)
+                ):
+                    yield state.ranked(lot, shape, field, start, stop)
+
+    def _bounds(self, field: Field) -> tuple[Field, Rank, Rank | None]:
+        demand = self.demand
+        if self.memory is not None:
+            if self.cpu is not None:
+                return "memory", (self.memory, self.cpu), (self.memory, self.cpu + 1)
+            return "memory", (self.memory, demand.cpu), (self.memory + 1,)
+        if self.cpu is not None:
+            return "cpu", (self.cpu, demand.memory), (self.cpu + 1,)
+        return field, (demand.memory if field == "memory" else demand.cpu,), None
+
+    def _allowed(self, window: Ranked[Room], *, descending: bool = False) -> Iterator[Room]:
+        only, without, find, cluster = self.only, self.without, self.state.room, self.demand.cluster
+        for id in window.ids(descending=descending):
+            if (without is None or id not in without) and (only is None or id in only):
+                room = find(cluster, id)
+                assert room is not None  # the index lists what there is
+                yield room
+
+    def _allows(self, id: str) -> bool:
+        return (self.without is None or id not in self.without) and (self.only is None or id in self.only)
+
+    def _fits(self, room: Room) -> bool:
+        """What lots, shapes and ranks leave open."""
+        demand = self.demand
+        return (
+            room.cpu_free >= demand.cpu
+            and room.memory_free >= demand.memory
+            and rules.ports_free(demand, room)
+            and (not self.rules.living or rules.lives_up(self.rules, room, self.state))
+        )
+
+
+def candidates(demand: Demand, index: Index) -> Candidates:
+    """Raises InvalidParameterException for an expression that can't be read."""
+    asked = rules.rules(demand)
+    lots = [lot for lot in index.lots(demand.cluster) if _admits(demand, asked, lot, index)]
+    without = index.by_instance(demand.cluster, demand.group) if demand.distinct else None
+    return Candidates(demand, asked, index, lots, without=without or None)
+
+
+def _admits(demand: Demand, asked: Rules, lot: Lot, index: Index) -> bool:
+    if not rules.candidate(demand, lot) or not rules.located(demand, lot):
+        return False
+    known = asked.known(lot)
+    if known is None:
+        sample = sample_of(lot, index)
+        known = asked.of_kind(sample, index) is None
+    return known
+
+
+def sample_of(lot: Lot, index: Index) -> Room:
+    """Any room of the lot, to ask what all of them answer alike."""
+    shape = next(iter(index.shapes(lot)))
+    return index.ranked(lot, shape, "memory", (), None)[0]
+
+
+def _at(windows: Sequence[Ranked[Room]], place: int) -> Room:
+    for window in windows:
+        if place < len(window):
+            return window[place]
+        place -= len(window)
+    raise IndexError(place)
+
+
+def _roominess(room: Room) -> tuple[int, int, str]:
+    return room.memory_free, room.cpu_free, room.id
