@@ -7,7 +7,7 @@ power of two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from homeport.services.ecs.model.instance import Lot, Room
@@ -18,11 +18,6 @@ from homeport.services.ecs.placement.rules import Rules
 from homeport.store import Ranked
 
 _GUESSES = 16  # random rooms that are tried before all are looked at
-
-_RANKS: dict[Field, Callable[[Room], tuple[int, int]]] = {
-    "memory": lambda r: (r.memory_free, r.cpu_free),
-    "cpu": lambda r: (r.cpu_free, r.memory_free),
-}
 
 
 class Candidates(NamedTuple):
@@ -41,38 +36,38 @@ class Candidates(NamedTuple):
 
     def least(self, field: Field) -> Room | None:
         """The one with least left of the field, then of the other."""
-        rank = _RANKS[field]
-        best: Room | None = None
+        best: tuple[Rank, Room] | None = None
         for window in self._windows(field):
-            for room in self._allowed(window):
-                if best is not None and rank(room) >= rank(best):
+            for rank, id in window.entries():
+                if best is not None and rank >= best[0]:
                     break
-                if self._fits(room):
-                    best = room
+                room = self._fitting(id)
+                if room is not None:
+                    best = rank, room
                     break
-        return best
+        return best[1] if best else None
 
     def most(self) -> Room | None:
         """The one with most free memory, then CPU."""
-        best: Room | None = None
+        best: tuple[Rank, str] | None = None
         for window in self._windows("memory"):
-            for room in self._allowed(window, descending=True):
-                if best is not None and _roominess(room) <= _roominess(best):
+            for entry in window.entries(descending=True):
+                if best is not None and entry <= best:
                     break
-                if self._fits(room):
-                    best = room
+                if self._fitting(entry[1]) is not None:
+                    best = entry
                     break
-        return best
+        return self.state.room(self.demand.cluster, best[1]) if best else None
 
     def any(self, pick: Pick) -> Room | None:
         """One of them at random, each as likely as any other."""
         windows = [window for window in self._windows("memory") if window]
         total = sum(map(len, windows))
         for _ in range(min(_GUESSES, total)):
-            room = _at(windows, pick(total))
-            if self._allows(room.id) and self._fits(room):
+            room = self._fitting(_at(windows, pick(total)).id)
+            if room is not None:
                 return room
-        fitting = [room for window in windows for room in self._allowed(window) if self._fits(room)]
+        fitting = [room for window in windows for _, id in window.entries() if (room := self._fitting(id)) is not None]
         return fitting[pick(len(fitting))] if fitting else None
 
     def _windows(self, field: Field) -> Iterator[Ranked[Room]]:
@@ -100,44 +95,33 @@ class Candidates(NamedTuple):
             return "cpu", (self.cpu, demand.memory), (self.cpu + 1,)
         return field, (demand.memory if field == "memory" else demand.cpu,), None
 
-    def _allowed(self, window: Ranked[Room], *, descending: bool = False) -> Iterator[Room]:
-        only, without, find, cluster = self.only, self.without, self.state.room, self.demand.cluster
-        for id in window.ids(descending=descending):
-            if (without is None or id not in without) and (only is None or id in only):
-                room = find(cluster, id)
-                assert room is not None  # the index lists what there is
-                yield room
-
-    def _allows(self, id: str) -> bool:
-        return (self.without is None or id not in self.without) and (self.only is None or id in self.only)
-
-    def _fits(self, room: Room) -> bool:
-        """What lots, shapes and ranks leave open."""
+    def _fitting(self, id: str) -> Room | None:
+        """The room, where what lots, shapes and ranks leave open is as it must be."""
+        if (self.without is not None and id in self.without) or (self.only is not None and id not in self.only):
+            return None
         demand = self.demand
-        return (
-            room.cpu_free >= demand.cpu
-            and room.memory_free >= demand.memory
-            and rules.ports_free(demand, room)
-            and (not self.rules.living or rules.lives_up(self.rules, room, self.state))
-        )
+        room = self.state.room(demand.cluster, id)
+        assert room is not None  # the index lists what there is
+        if room.cpu_free < demand.cpu or room.memory_free < demand.memory or not rules.ports_free(demand, room):
+            return None
+        return room if not self.rules.living or rules.lives_up(self.rules, room, self.state) else None
 
 
 def candidates(demand: Demand, index: Index) -> Candidates:
     """Raises InvalidParameterException for an expression that can't be read."""
     asked = rules.rules(demand)
-    lots = [lot for lot in index.lots(demand.cluster) if _admits(demand, asked, lot, index)]
+    lots = [
+        lot
+        for lot in index.lots(demand.cluster)
+        if rules.candidate(demand, lot) and rules.located(demand, lot) and _suits(asked, lot, index)
+    ]
     without = index.by_instance(demand.cluster, demand.group) if demand.distinct else None
     return Candidates(demand, asked, index, lots, without=without or None)
 
 
-def _admits(demand: Demand, asked: Rules, lot: Lot, index: Index) -> bool:
-    if not rules.candidate(demand, lot) or not rules.located(demand, lot):
-        return False
+def _suits(asked: Rules, lot: Lot, index: Index) -> bool:
     known = asked.known(lot)
-    if known is None:
-        sample = sample_of(lot, index)
-        known = asked.of_kind(sample, index) is None
-    return known
+    return known if known is not None else asked.of_kind(sample_of(lot, index), index) is None
 
 
 def sample_of(lot: Lot, index: Index) -> Room:
@@ -152,7 +136,3 @@ def _at(windows: Sequence[Ranked[Room]], place: int) -> Room:
             return window[place]
         place -= len(window)
     raise IndexError(place)
-
-
-def _roominess(room: Room) -> tuple[int, int, str]:
-    return room.memory_free, room.cpu_free, room.id
