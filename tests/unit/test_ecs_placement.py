@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from placement_world import CLUSTER, DISTINCT, SCOPE, PlacementWorld, chain, demand, member_of
 
 from homeport.core.errors import AwsError
 from homeport.services.ecs import capacity, placement, rooms
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Room
 from homeport.services.ecs.placement import Demand, Placement, Refusals
+from support.placement_world import CLUSTER, DISTINCT, SCOPE, PlacementWorld, chain, demand, member_of
 
 ZONE = "spread attribute:ecs.availability-zone"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from homeport.agentapi import FARGATE_ATTRIBUTE, NETWORK_ATTRIBUTE, SPEC_ATTRIBUTE
 from homeport.services.ecs import placement, rooms
-from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS, Instance, Room
+from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS, Instance, Room, Taken
 from homeport.services.ecs.model.task import TASKS, Task, TaskStatus
 from homeport.services.ecs.placement import Constraint, Demand, Placement, Refusals, Strategy
 from homeport.store import Scope, Tx
@@ -44,6 +44,7 @@ class PlacementWorld:
         self.index = placement.StoreIndex(self.tx, SCOPE)
         self.chance = random.Random(seed)
         self.tasks: list[Task] = []
+        self.taken: dict[str, Taken] = {}  # by task
 
     def add(
         self,
@@ -105,7 +106,7 @@ class PlacementWorld:
 
     def put(self, wanted: Demand, found: Placement) -> Task:
         task = Task(
-            id=f"{len(self.tasks):032x}",
+            id=f"{len(self.taken):032x}",
             cluster_arn=wanted.cluster or CLUSTER,
             definition_arn="arn:aws:ecs:us-east-1:123456789012:task-definition/web:1",
             launch_type="EC2" if wanted.cluster else "FARGATE",
@@ -122,7 +123,8 @@ class PlacementWorld:
             gpus=found.gpus,
             availability_zone=found.zone,
         )
-        rooms.charge(self.tx, found.room, task.taken._replace(interfaces=int(wanted.networked)))
+        self.taken[task.id] = task.taken._replace(interfaces=int(wanted.networked))
+        rooms.charge(self.tx, found.room, self.taken[task.id])
         self.tx.put(TASKS, SCOPE, task)
         self.tasks.append(task)
         return task
@@ -135,6 +137,6 @@ class PlacementWorld:
 
     def stop(self, task: Task) -> None:
         """Ends a task and gives back what it took."""
-        rooms.free(self.tx, task.instance or "", task.taken)
+        rooms.free(self.tx, task.instance or "", self.taken[task.id])
         self.tx.delete(TASKS, SCOPE, task.id)
         self.tasks.remove(task)
