@@ -79,7 +79,7 @@ def check(view: View, model: Model) -> None:
                 large = sorted((len(r.tags), r.id, r) for r in here if r.colour == value and len(r.tags) >= start)
                 ranked = view.ordered(THINGS, scope, "size", value, start)
                 assert list(ranked) == [ranked[at] for at in range(len(ranked))] == [r for _, _, r in large]
-                assert list(ranked.ids(descending=True)) == [id for _, id, _ in reversed(large)]
+                assert list(ranked.entries(descending=True)) == [(size, id) for size, id, _ in reversed(large)]
                 below = view.ordered(THINGS, scope, "size", value, start, start + 1)
                 assert list(below) == [r for size, _, r in large if size == start]
             counted = Counter(tag for r in here if r.colour == value for tag in set(r.tags))

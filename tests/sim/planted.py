@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Collection
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,8 +16,9 @@ from homeport.agent.drivers.fake import FakeRuntime
 from homeport.agent.network.fake import FakeNetwork
 from homeport.services.ec2 import eni
 from homeport.services.ec2.model import INTERFACES
-from homeport.services.ecs import agentgw, agentsession, groupcast, lifecycle, loops, placement, rooms
+from homeport.services.ecs import agentgw, agentsession, groupcast, lifecycle, loops, rooms
 from homeport.services.ecs.api import run_task
+from homeport.services.ecs.model.instance import Room
 from homeport.services.ecs.model.task import TASKS
 from homeport.sim.scenario import draw
 from homeport.sim.world import play
@@ -45,11 +47,12 @@ def stopped_without_the_nodes_word(patch: Patch) -> None:
 
 
 def room_is_never_given_back(patch: Patch) -> None:
-    patch.setattr(rooms, "free", lambda tx, instance, cpu, memory: None)
+    patch.setattr(rooms, "free", lambda tx, instance, taken: None)
 
 
 def room_is_not_looked_at(patch: Patch) -> None:
-    patch.setattr(placement, "refusal", lambda demand, room: None)
+    for left, has in (("cpu_free", "cpu"), ("memory_free", "memory")):
+        patch.setattr(Room, left, property(attrgetter(has)))
 
 
 def reports_are_believed_in_any_order(patch: Patch) -> None:

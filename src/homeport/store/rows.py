@@ -47,13 +47,12 @@ class Ranked(Generic[R]):
         return self._records[self._bucket[self._low + at][1]]
 
     def __iter__(self) -> Iterator[R]:
-        return (self._records[id] for id in self.ids())
+        return (self._records[id] for _, id in self.entries())
 
-    def ids(self, *, descending: bool = False) -> Iterator[str]:
-        """Their ids alone: much the quickest where most are not wanted."""
+    def entries(self, *, descending: bool = False) -> Iterator[tuple[Any, str]]:
+        """(rank, id) alone: quicker where most are not wanted."""
         places = range(self._high - 1, self._low - 1, -1) if descending else range(self._low, self._high)
-        bucket = self._bucket
-        return (bucket[at][1] for at in places)
+        return map(self._bucket.__getitem__, places)
 
 
 class Rows(Generic[R]):

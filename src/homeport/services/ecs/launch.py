@@ -71,7 +71,7 @@ def start(tx: Tx, scope: Scope, launch: Launch, ids: Ids, now: float) -> Task | 
         architecture=platform.get("cpuArchitecture") or "X86_64",
         networked=launch.network is not None,
     )
-    placed = placement.place(demand, lambda size_class: rooms.in_pool(tx, size_class))
+    placed = placement.place(demand, placement.StoreIndex(tx, scope), lambda n: int(ids.new("hex"), 16) % n)
     if isinstance(placed, placement.Refusals):
         return Failure(NO_CAPACITY, placed.detail)
     task = _record(launch, ids, now)

@@ -7,22 +7,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from homeport.agentapi import FARGATE_ATTRIBUTE, NETWORK_ATTRIBUTE, SPEC_ATTRIBUTE
+from homeport.agentapi import FARGATE_ATTRIBUTE
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core import arn
 from homeport.core.errors import access_denied, client_error, invalid_parameter
 from homeport.services.ecs import clusters, effects, lifecycle, rooms, tags
 from homeport.services.ecs.model.cluster import Cluster
-from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS, Instance, Room
+from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS, Instance
 from homeport.services.ecs.model.task import TASKS, NodeStatus
 from homeport.services.ecs.views.instance import instance_view
 from homeport.store import Scope, Tx
 
-REGION_ATTRIBUTE = "homeport.region"  # the one region that a Fargate node serves
-ZONE_ATTRIBUTE = "ecs.availability-zone"  # the one zone that it serves; the zone of a container instance
 MAX_ATTRIBUTES = 200  # Amazon's agent sends about fifty
 MAX_TEXT = 255  # characters of a name or value
-_ARCHITECTURES = {"": "X86_64", "x86_64": "X86_64", "amd64": "X86_64", "arm64": "ARM64", "aarch64": "ARM64"}
 
 
 def register_container_instance(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
@@ -51,7 +48,7 @@ def register_container_instance(tx: Tx, call: Call, params: Params) -> dict[str,
             _stop_forgotten(tx, known.arn)
     else:
         instance = _fresh(call, cluster, tags.parse(params.get("tags")), changes)
-    room = _room(tx, scope, instance)
+    room = rooms.of(tx, scope, instance, tx.get(ROOMS, scope, instance.id))
     tx.put(INSTANCES, scope, instance)
     tx.put(ROOMS, scope, room)
     return {"containerInstance": instance_view(instance, room)}
@@ -101,23 +98,6 @@ def _stop_forgotten(tx: Tx, instance_arn: str) -> None:
         if task.node_status != NodeStatus.NONE:
             stopped = lifecycle.request_stop(task, "InfrastructureHealth", lifecycle.FORGOTTEN_REASON, tx.now)
             effects.save(tx, scope, task, stopped)
-
-
-def _room(tx: Tx, scope: Scope, instance: Instance) -> Room:
-    """Its room: what it registered now, with what its tasks already take."""
-    before = tx.get(ROOMS, scope, instance.id) or Room(id=instance.id, arn=instance.arn, cpu=0, memory=0)
-    sizes = {r["name"]: int(r.get("integerValue") or 0) for r in instance.resources}
-    return replace(
-        before,
-        cpu=sizes.get("CPU", 0),
-        memory=sizes.get("MEMORY", 0),
-        open=not instance.lost,  # a lost node takes tasks again once it is connected
-        connected=instance.connected,
-        zone=instance.attribute(ZONE_ATTRIBUTE) or None,
-        region=instance.attribute(REGION_ATTRIBUTE) or None,
-        architecture=_ARCHITECTURES.get(instance.attribute("ecs.cpu-architecture") or "", "X86_64"),
-        networked=None not in (instance.attribute(NETWORK_ATTRIBUTE), instance.attribute(SPEC_ATTRIBUTE)),
-    )
 
 
 def _attributes(sent: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:

@@ -74,6 +74,30 @@ class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return next((a.get("value") or "" for a in self.attributes if a["name"] == name), None)
 
 
+class Lot(NamedTuple):
+    """Instances between which only what they have left, and what runs there, makes a difference."""
+
+    cluster: str
+    launch_type: str
+    provider: str | None
+    region: str | None
+    zone: str | None
+    kind: str
+
+
+class Shape(NamedTuple):
+    """What the rooms of a lot are kept apart by, so that placement needn't pass by those that can't do.
+
+    ``cpu`` is the number of binary digits of the free CPU units: a demand for a power of two, as nearly all are, fits
+    all of a shape or none. ``gpus`` are free ones; ``interface``: one more network interface can be had.
+    """
+
+    connected: bool
+    cpu: int
+    gpus: int
+    interface: bool
+
+
 class Room(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What an instance has and what its tasks take: the small record that placement reads and charges.
 
@@ -81,7 +105,7 @@ class Room(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     node serves only that one; ``architecture`` as in ``cpuArchitecture``. ``tcp`` and ``udp`` are the host ports that
     can't be had any more, the reserved ones with them, in order; ``gpus`` those that are free. ``cluster`` is an ARN,
     "" in the Fargate pool. ``kind`` is the same for instances with the same attributes (a digest): what one of a kind
-    answers to an expression over attributes, all do.
+    answers to an expression over attributes, all do. ``rooms.of`` derives it all from an instance.
     """
 
     id: str
@@ -116,9 +140,13 @@ class Room(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return max(0, self.memory - self.memory_used)
 
     @property
-    def size_class(self) -> int:
-        """The power of two of its free memory in MiB: ``place`` starts at the roomiest class."""
-        return self.memory_free.bit_length()
+    def lot(self) -> Lot:
+        return Lot(self.cluster, self.launch_type, self.provider, self.region, self.zone, self.kind)
+
+    @property
+    def shape(self) -> Shape:
+        interface = not self.interfaces or self.interfaces_used < self.interfaces
+        return Shape(self.connected, self.cpu_free.bit_length(), len(self.gpus), interface)
 
 
 INSTANCES: Table[Instance] = Table(
@@ -132,9 +160,23 @@ INSTANCES: Table[Instance] = Table(
     },
 )
 
+
+def _by_memory(room: Room) -> tuple[tuple[tuple[Lot, Shape], tuple[int, int]], ...]:
+    return (((room.lot, room.shape), (room.memory_free, room.cpu_free)),) if room.open else ()
+
+
+def _by_cpu(room: Room) -> tuple[tuple[tuple[Lot, Shape], tuple[int, int]], ...]:
+    return (((room.lot, room.shape), (room.cpu_free, room.memory_free)),) if room.open else ()
+
+
 ROOMS: Table[Room] = Table(
     "container-instance-room",
     Room,
     id=lambda r: r.id,
-    indexes={"class": lambda r: (r.size_class,) if r.open else ()},
+    indexes={"cluster": lambda r: (r.cluster,)},
+    ordered={"memory": _by_memory, "cpu": _by_cpu},
+    counts={
+        "lots": lambda r: ((r.cluster, r.lot),) if r.open else (),
+        "shapes": lambda r: ((r.lot, r.shape),) if r.open else (),
+    },
 )

@@ -197,6 +197,16 @@ def _filters(task: Task) -> Iterator[tuple[str, ...]]:
         yield ("startedBy", task.started_by, cluster, desired)
 
 
+def _counted(task: Task) -> bool:
+    """Whether placement counts it: while it takes room of a container instance."""
+    return task.charged and task.launch_type != "FARGATE"
+
+
+def _instance_id(task: Task) -> str:
+    """The id of the instance that it has; thousands of tasks share one string."""
+    return sys.intern((task.instance or "").rpartition("/")[2])
+
+
 TASKS: Table[Task] = Table(
     "task",
     Task,
@@ -207,6 +217,10 @@ TASKS: Table[Task] = Table(
         "filter": _filters,
         "definition": lambda r: ((r.definition_arn, r.last_status == TaskStatus.STOPPED),),
         "attachment": lambda r: [a.id for a in r.attachments] if r.last_status < TaskStatus.STOPPED else (),
+    },
+    counts={  # the tasks of a (cluster, group) outside Fargate by instance id, and by zone
+        "instances": lambda r: (((r.cluster_arn, r.group), _instance_id(r)),) if _counted(r) else (),
+        "zones": lambda r: (((r.cluster_arn, r.group), r.availability_zone),) if _counted(r) else (),
     },
     global_indexes={
         "unfinished": lambda r: (True,) if r.last_status < TaskStatus.STOPPED else (),
