@@ -191,7 +191,8 @@ class World:
     async def call(self, name: str, principal: Principal = ROOT, **params: Any) -> dict[str, Any]:
         """An operation, its input and output checked against the model."""
         model, operation = MODEL.operation_model(name), ecs.SERVICE.operations[name]
-        _fits(params, model.input_shape)
+        hidden = {"clientToken"} - model.input_shape.members.keys()  # Amazon's agent sends it all the same
+        _fits({name: value for name, value in params.items() if name not in hidden}, model.input_shape)
         call = Call(
             principal=principal,
             account=ACCOUNT,

@@ -123,6 +123,10 @@ class RawRef(msgspec.Struct, rename="camel"):
     result_wrapper: str | None = None
 
 
+# Members that the public model leaves out: what Amazon's agent sends with its registration.
+_HIDDEN = {("ecs", "RegisterContainerInstanceRequest"): {"clientToken": RawRef("String")}}
+
+
 class RawError(msgspec.Struct, frozen=True):
     code: str = ""
 
@@ -246,6 +250,7 @@ class _Builder:
         raw = msgspec.json.decode(self._raw.shapes[name], type=RawShape)
         shape = Shape(name, raw)
         self._shapes[name] = shape, raw  # before its members, which may lead back here
-        shape.members = {member: self._ref(ref) for member, ref in raw.members.items()}
+        members = raw.members | _HIDDEN.get((self._name, name), {})
+        shape.members = {member: self._ref(ref) for member, ref in members.items()}
         shape.element, shape.key, shape.value = map(self._optional, (raw.member, raw.key, raw.value))
         return shape, raw
