@@ -227,14 +227,14 @@ def test_a_report_is_folded_in() -> None:
         "RUNNING",
         told("RUNNING", runtime_id="r1", image_digest="sha256:1"),
         attachments=({"attachmentArn": "arn:x/a1", "status": "ATTACHED"},),
-        pull_started_at=1.0,
-        pull_stopped_at=2.0,
+        pull_started_at=910.0,
+        pull_stopped_at=920.0,
     )
     after = lifecycle.reported(task(S.PENDING, N.HANDED), first, NOW)
     assert after.node_status == N.RUNNING
     assert after.containers == (app("RUNNING", ran=True, runtime_id="r1", image_digest="sha256:1"),)
     assert after.attachments[0].status == "ATTACHED"
-    assert (after.pull_started_at, after.pull_stopped_at, after.version) == (1.0, 2.0, 2)
+    assert (after.pull_started_at, after.pull_stopped_at, after.version) == (910.0, 920.0, 2)
     assert lifecycle.reported(after, first, NOW + 1) is after
     assert lifecycle.reported(after, report("PENDING", told("PENDING")), NOW + 1) is after
     later = lifecycle.reported(after, report("RUNNING", told("STOPPED", exit_code=3, reason="r")), NOW + 1)

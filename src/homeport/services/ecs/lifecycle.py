@@ -92,11 +92,11 @@ def without_tags(task: Task) -> Task:
     return replace(task, tags={})
 
 
-def lose(task: Task, now: float) -> Task:
-    """The task of a node that was given up: it ends without the node's word."""
+def lose(task: Task, now: float, code: str = "InfrastructureHealth", reason: str = LOST_REASON) -> Task:
+    """The task of a node that was given up, or that was deregistered: it ends without the node's word."""
     if task.lost or task.node_status == NodeStatus.STOPPED:
         return task
-    return _changed(request_stop(task, "InfrastructureHealth", LOST_REASON, now), lost=True)
+    return _changed(request_stop(task, code, reason, now), lost=True)
 
 
 def handed(task: Task) -> Task:
@@ -124,9 +124,11 @@ def reported(task: Task, report: TaskReport, now: float) -> Task:
         "node_status": said,
         "containers": containers,
         "attachments": _fold_attachments(task.attachments, report.attachments),
-        "pull_started_at": _first(task.pull_started_at, report.pull_started_at),
-        "pull_stopped_at": _first(task.pull_stopped_at, report.pull_stopped_at),
-        "execution_stopped_at": _first(task.execution_stopped_at, _in_life(task, report.execution_stopped_at, now)),
+        "pull_started_at": _first(task.pull_started_at, _within(task.created_at, report.pull_started_at, now)),
+        "pull_stopped_at": _first(task.pull_stopped_at, _within(task.created_at, report.pull_stopped_at, now)),
+        "execution_stopped_at": _first(
+            task.execution_stopped_at, _within(task.started_at or task.created_at, report.execution_stopped_at, now)
+        ),
     }
     if report.reason:
         changes["node_reason"] = report.reason[:REASON_LENGTH]
@@ -277,9 +279,9 @@ def _first(known: float | None, told: float | None) -> float | None:
     return told if known is None else known
 
 
-def _in_life(task: Task, told: float | None, now: float) -> float | None:
-    """A time that a node told, by the control plane's clock: not before the task was started, not in the future."""
-    return None if told is None else min(max(told, task.started_at or task.created_at), now)
+def _within(first: float, told: float | None, now: float) -> float | None:
+    """A time that a node told, by the control plane's clock: not before what came before it, not in the future."""
+    return None if told is None else min(max(told, first), now)
 
 
 def _condemned(task: Task, code: str, reason: str, now: float) -> Task:

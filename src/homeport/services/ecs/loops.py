@@ -9,9 +9,10 @@ from typing import Any
 
 from homeport.core.clock import Clock
 from homeport.core.ids import Ids
-from homeport.services.ecs import deletion, effects
+from homeport.services.ecs import deletion, effects, instances
 from homeport.services.ecs.deadlines import Deadlines
 from homeport.services.ecs.model.definition import DEFINITIONS
+from homeport.services.ecs.model.instance import INSTANCES
 from homeport.services.ecs.model.task import STOPPED_TASKS_KEPT, TASKS, TOKENS, Task, TaskStatus
 from homeport.store import Key, Store, StoreClosed, Table, Tx, Watch
 
@@ -23,11 +24,12 @@ RETRY_SECONDS = 1.0  # before writing again to a store whose disk is full
 LONGEST_SLEEP = 10.0  # seconds between looks at the deadlines: a clock that was set is noticed by then
 
 
-_WAKING: tuple[Table[Any], ...] = (TASKS, TOKENS, DEFINITIONS)  # records with a ``wake_at``
+_WAKING: tuple[Table[Any], ...] = (TASKS, TOKENS, DEFINITIONS, INSTANCES)  # records with a ``wake_at``
 _DUE: dict[str, Callable[[Tx, Key], None]] = {
     TASKS.kind: effects.forget,
     TOKENS.kind: lambda tx, key: tx.delete(TOKENS, key.scope, key.id),
     DEFINITIONS.kind: deletion.look,
+    INSTANCES.kind: instances.forget,
 }
 
 

@@ -26,6 +26,13 @@ class Taken(NamedTuple):
     interfaces: int = 0
 
 
+class PartHealth(msgspec.Struct, frozen=True, gc=False):
+    """OK, IMPAIRED, INSUFFICIENT_DATA or INITIALIZING, as the agent has told since then."""
+
+    status: str
+    since: float
+
+
 class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A container instance.
 
@@ -33,7 +40,8 @@ class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``resources`` are what it registered, with AWS's member names; ``custom`` are the attributes that callers put, or
     that its agent brought at its first registration. ``silent_since`` is when its connection ended, None while it has
     one; ``lost`` once it has been silent for so long that its tasks were given up (Fargate's nodes only).
-    ``wake_at``: when an INACTIVE one is forgotten.
+    ``health`` is that of its parts by AWS's InstanceHealthCheckType. ``token`` is the clientToken of its latest
+    registration. ``wake_at``: when an INACTIVE one is forgotten.
     """
 
     id: str
@@ -52,6 +60,8 @@ class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     resources: tuple[dict[str, Any], ...] = ()
     version_info: dict[str, str] = {}
     tags: dict[str, str] = {}
+    health: dict[str, PartHealth] = {}
+    token: str | None = None
     version: int = 1
     connections: int = 0  # how often it has connected; every connection is a version of the store
     silent_since: float | None = None
@@ -153,7 +163,11 @@ INSTANCES: Table[Instance] = Table(
     "container-instance",
     Instance,
     id=lambda r: r.id,
-    indexes={"cluster": lambda r: (r.cluster_arn,), "cluster_status": lambda r: ((r.cluster_arn, r.status),)},
+    indexes={
+        "cluster": lambda r: (r.cluster_arn,),
+        "cluster_status": lambda r: ((r.cluster_arn, r.status),),
+        "token": lambda r: (r.token,) if r.token else (),
+    },
     global_indexes={
         "arn": lambda r: (r.arn,),
         "node": lambda r: (r.node,) if r.node else (),
