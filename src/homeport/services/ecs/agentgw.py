@@ -44,6 +44,7 @@ class Gateway:
         self._store, self._clock, self._ids = store, clock, ids
         self.metrics = Metrics()
         self._sessions: dict[str, Session] = {}  # by the instance's ARN
+        self._telemetry: dict[str, set[TelemetrySession]] = {}  # the same
         self._silent: dict[str, float] = {}  # instances without a session: mono time since when
         self._floors: dict[str, int] = {}  # their floors when they left
         self._seen = 0  # version up to which changes were dispatched
@@ -62,9 +63,7 @@ class Gateway:
         """Serves one websocket until it ends. Raises AwsError, before anything is sent, where the caller has no such
         instance."""
         if "containerInstance" in query:
-            _, instance = await self._store.read(lambda view: _admitted(view, principal, query["containerInstance"]))
-            telemetry = TelemetrySession(instance.arn, self._store, self.metrics, self._clock, self._ids, socket)
-            await telemetry.run()
+            await self._hear(principal, query["containerInstance"], socket)
             return
         arn = query.get("containerInstanceArn", "")
         scope, instance = await self._store.read(lambda view: _admitted(view, principal, arn))
@@ -73,7 +72,7 @@ class Gateway:
         replaced, self._sessions[arn] = self._sessions.get(arn), session
         self._silent.pop(arn, None)
         if replaced is not None:
-            replaced.end()
+            replaced.end("replaced by a newer connection")
         try:
             await self._store.update(partial(_connected, scope=scope, id=instance.id), f"{principal.arn} connected")
             await session.run()
@@ -81,6 +80,18 @@ class Gateway:
             left = self._forget(session)
         if left:  # not when the server is ending: the next start notes that everyone is away
             await self._note_away([arn])
+
+    async def _hear(self, principal: Principal, arn: str, socket: Socket) -> None:
+        """Serves a websocket of telemetry."""
+        await self._store.read(lambda view: _admitted(view, principal, arn))
+        telemetry = TelemetrySession(arn, self._store, self.metrics, self._clock, self._ids, socket)
+        self._telemetry.setdefault(arn, set()).add(telemetry)
+        try:
+            await telemetry.run()
+        finally:
+            self._telemetry[arn].discard(telemetry)
+            if not self._telemetry[arn]:
+                del self._telemetry[arn]
 
     # --- connections ----------------------------------------------------------------------------------------------
 
@@ -147,8 +158,18 @@ class Gateway:
                 self._peers |= groups.named(record)
                 self._groups_changed({change.key.id}, change.version)
             case INSTANCES.kind:
+                if record.status == "INACTIVE":
+                    self._end(record.arn, "the container instance was deregistered")
                 if record.arn not in self._sessions and change.new is not None:
                     self._silent.setdefault(record.arn, self._clock.mono())
+
+    def _end(self, arn: str, why: str) -> None:
+        """Closes what is connected of an instance."""
+        session = self._sessions.get(arn)
+        if session is not None:
+            session.end(why)
+        for telemetry in self._telemetry.get(arn, ()):
+            telemetry.end(why)
 
     def _groups_changed(self, group_ids: set[str], version: int) -> None:
         for session in self._sessions.values() if group_ids else ():
@@ -172,6 +193,7 @@ class Gateway:
             found = rooms.instance(view, arn)
             if found is None:
                 del self._silent[arn]
+                self._floors.pop(arn, None)
             elif found[1].fargate and not found[1].lost:
                 log.warning("a node is lost", extra={"instance": arn, "seconds": LOST_SECONDS})
                 await self._store.update(partial(self._lost, arn=arn), f"{arn} was silent too long")
@@ -212,17 +234,21 @@ def _admitted(view: View, principal: Principal, arn: str) -> tuple[Scope, Instan
     if not rooms.owns(principal, instance, scope):
         raise AwsError("AccessDeniedException", f"The container instance {arn} is not one of {principal.arn}.", 403)
     if instance.status == "INACTIVE":
-        raise AwsError("InactiveInstanceException", "The container instance is inactive.")
+        raise _inactive()
     return found
+
+
+def _inactive() -> AwsError:
+    return AwsError("InactiveInstanceException", "The container instance is inactive.")
 
 
 def _connected(tx: Tx, scope: Scope, id: str) -> None:
     instance = tx.get(INSTANCES, scope, id)
-    if instance is None:
-        raise AwsError("InactiveInstanceException", "The container instance is inactive.")
+    if instance is None or instance.status == "INACTIVE":
+        raise _inactive()
     connections = instance.connections + 1
     tx.put(INSTANCES, scope, replace(instance, connections=connections, silent_since=None, lost=False))
-    _set_room(tx, scope, id, open=True, connected=True)
+    _set_room(tx, scope, id, open=instance.status == "ACTIVE", connected=True)
 
 
 def _disconnected(tx: Tx, arn: str) -> None:

@@ -89,6 +89,7 @@ class Session:
         self._heard = clock.mono()
         self._hung = False  # whether the connection stood and nothing came any more
         self._over = asyncio.Event()
+        self._why = ""  # it was ended
         self._work = asyncio.Event()
         self._accepted = asyncio.Event()
         self._greeted = False
@@ -103,8 +104,9 @@ class Session:
 
     # --- what the gateway tells it ----------------------------------------------------------------------------------
 
-    def end(self) -> None:
-        """Another connection of the same instance takes its place."""
+    def end(self, why: str) -> None:
+        """Closes the connection."""
+        self._why = why
         self._over.set()
 
     def task_changed(self, change: Change) -> None:
@@ -163,7 +165,7 @@ class Session:
 
     async def _wait_for_end(self) -> None:
         await self._over.wait()
-        raise Ended("replaced by a newer connection")
+        raise Ended(self._why)
 
     async def _beat(self) -> None:
         while True:

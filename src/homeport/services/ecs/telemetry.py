@@ -9,6 +9,8 @@ import asyncio
 import logging
 from functools import partial
 
+from msgspec.structs import replace
+
 from homeport.agentapi import (
     HEARTBEAT_SECONDS,
     AckPublishHealth,
@@ -16,6 +18,7 @@ from homeport.agentapi import (
     AckPublishMetric,
     BadRequestException,
     HeartbeatMessage,
+    InstanceStatus,
     Message,
     PublishHealthRequest,
     PublishInstanceStatusRequest,
@@ -27,13 +30,16 @@ from homeport.agentapi import (
 from homeport.core import arn as arns
 from homeport.core.clock import Clock
 from homeport.core.ids import Ids
-from homeport.services.ecs import effects, lifecycle, metrics
+from homeport.services.ecs import effects, lifecycle, metrics, rooms
 from homeport.services.ecs.agentsession import Ended, Socket
 from homeport.services.ecs.metrics import Metrics
+from homeport.services.ecs.model.instance import INSTANCES, Instance, PartHealth
 from homeport.services.ecs.model.task import TASKS
-from homeport.store import Scope, Store, StoreClosed, Tx
+from homeport.store import Scope, Store, StoreClosed, Tx, View
 
 log = logging.getLogger("homeport.ecs.telemetry")
+
+PARTS = ("CONTAINER_RUNTIME", "ACCELERATED_COMPUTE", "DAEMON", "AGENT_CONNECTIVITY")  # of an instance, that have health
 
 
 class TelemetrySession:
@@ -42,6 +48,13 @@ class TelemetrySession:
     def __init__(self, instance: str, store: Store, metrics: Metrics, clock: Clock, ids: Ids, socket: Socket) -> None:
         self._instance, self._store, self._metrics = instance, store, metrics
         self._clock, self._ids, self._socket = clock, ids, socket
+        self._over = asyncio.Event()
+        self._why = ""  # it was ended
+
+    def end(self, why: str) -> None:
+        """Closes the connection."""
+        self._why = why
+        self._over.set()
 
     async def run(self) -> None:
         """Until the connection ends."""
@@ -49,8 +62,14 @@ class TelemetrySession:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._beat(), name="telemetry: heartbeat")
                 group.create_task(self._receive(), name="telemetry: receive")
+                group.create_task(self._wait_for_end(), name="telemetry: end")
         except* (Ended, StoreClosed) as ended:
             log.debug("telemetry ended", extra={"instance": self._instance, "why": str(ended.exceptions[0])})
+
+    async def _wait_for_end(self) -> None:
+        await self._over.wait()
+        await self._socket.close(1000, "")
+        raise Ended(self._why)
 
     async def _beat(self) -> None:
         while True:
@@ -70,11 +89,18 @@ class TelemetrySession:
                     await self._send(AckPublishHealth(message=about.message_id))
                 case PublishMetricsRequest() as request:
                     await self._send(self._measured(request))
-                case PublishInstanceStatusRequest(metadata=whose) as request:
-                    problem = metrics.strange_status(request)
-                    await self._send(
-                        BadRequestException(problem) if problem else AckPublishInstanceStatus(whose.request_id)
-                    )
+                case PublishInstanceStatusRequest() as request:
+                    await self._send(await self._condition(request))
+
+    async def _condition(self, request: PublishInstanceStatusRequest) -> Message:
+        """Stored where it has changed: agents tell it every minute."""
+        problem = metrics.strange_status(request)
+        if problem is not None:
+            return BadRequestException(problem)
+        if _instance_health(self._store.view(), self._instance, request.statuses) is not None:
+            cause = f"{self._instance} told its own health"
+            await self._store.update(partial(fold_status, instance=self._instance, told=request.statuses), cause)
+        return AckPublishInstanceStatus(request.metadata.request_id)
 
     def _measured(self, request: PublishMetricsRequest) -> Message:
         problem = metrics.nonsense(request)
@@ -89,6 +115,28 @@ class TelemetrySession:
             await self._socket.send(encode(message))
         except Exception as error:
             raise Ended(f"send failed: {error}") from error
+
+
+def fold_status(tx: Tx, instance: str, told: tuple[InstanceStatus, ...]) -> None:
+    """Stores the health of an instance's parts; parts that ECS doesn't know are ignored."""
+    changed = _instance_health(tx, instance, told)
+    if changed is not None:
+        tx.put(INSTANCES, *changed)
+
+
+def _instance_health(view: View, arn: str, told: tuple[InstanceStatus, ...]) -> tuple[Scope, Instance] | None:
+    """The instance with what was told, or None where that changes nothing."""
+    found = rooms.instance(view, arn)
+    if found is None or found[1].status == "INACTIVE":
+        return None
+    scope, instance = found
+    news = {s.type: s.status for s in told if s.type in PARTS}
+    changed = {
+        p: PartHealth(s, view.now)
+        for p, s in news.items()
+        if p not in instance.health or instance.health[p].status != s
+    }
+    return (scope, replace(instance, health=instance.health | changed)) if changed else None
 
 
 def fold(tx: Tx, instance: str, told: tuple[TaskHealth, ...]) -> None:
