@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +17,11 @@ from homeport.store import Scope, Tx, View
 
 R = TypeVar("R", TaskReport, ContainerReport)
 _ACKNOWLEDGED = {"acknowledgment": "Change acknowledged"}
+_STATUSES = (  # of tasks and containers that agents tell; what isn't PENDING, RUNNING or STOPPED changes little
+    *("", "PENDING", "RUNNING", "STOPPED"),
+    *("NONE", "MANIFEST_PULLED", "PULLED", "CREATED", "RESOURCES_PROVISIONED"),
+)
+_ATTACHMENTS = ("ATTACHED", "DETACHED", "DELETED")
 
 
 def discover_poll_endpoint(view: View, call: Call, params: Params) -> dict[str, Any]:
@@ -27,19 +33,26 @@ def discover_poll_endpoint(view: View, call: Call, params: Params) -> dict[str, 
 def submit_task_state_change(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     """A node's word on one of its tasks. A late or repeated one changes nothing and is acknowledged all the same."""
     report = _read({"cluster": "", "task": "", "status": "", **params}, TaskReport)
+    _check(report.status, *(c.status for c in report.containers))
+    _check_attachments(report.attachments)
     _fold(tx, call, params.get("task") or "", report)
     return _ACKNOWLEDGED
 
 
 def submit_container_state_change(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     container = _read({"containerName": "", "status": "", **params}, ContainerReport)
+    _check(container.status)
+    scope, task = _own_task(tx, call, params.get("task") or "")
+    if container.container_name not in {c.name for c in task.containers}:
+        raise invalid_parameter("The referenced container was not found.")
     report = TaskReport(cluster="", task="", status="", containers=(container,))
-    _fold(tx, call, params.get("task") or "", report)
+    effects.save(tx, scope, task, lifecycle.reported(task, report, tx.now))
     return _ACKNOWLEDGED
 
 
 def submit_attachment_state_changes(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     """Attachments name no task: theirs is found by the attachment's id."""
+    _check_attachments(params["attachments"])
     for change in params["attachments"]:
         place = arn.parse(change["attachmentArn"])
         scope = Scope(place.account, place.region) if place else Scope(*call.scope)
@@ -56,6 +69,18 @@ def _read(params: Params, kind: type[R]) -> R:
         return msgspec.convert(params, kind, strict=False)
     except msgspec.ValidationError as error:
         raise invalid_parameter(f"The report can't be read: {error}") from error
+
+
+def _check(*statuses: str) -> None:
+    strange = next((status for status in statuses if status not in _STATUSES), None)
+    if strange is not None:
+        raise invalid_parameter(f"Invalid status {strange[:64]}.")
+
+
+def _check_attachments(changes: Iterable[Mapping[str, Any]]) -> None:
+    strange = next((c for c in changes if c.get("status") not in _ATTACHMENTS), None)
+    if strange is not None:
+        raise invalid_parameter(f"Invalid status of attachment {str(strange.get('attachmentArn'))[:256]}.")
 
 
 def _fold(tx: Tx, call: Call, task_text: str, report: TaskReport) -> None:
