@@ -324,5 +324,5 @@ def test_the_machines_processes_and_ipc_are_shared_by_having_no_namespace() -> N
     built = build(pid_mode="host", ipc_mode="host")
     assert [n["type"] for n in built["linux"]["namespaces"]] == ["network", "uts", "mount"]
     shared = {m["destination"]: m for m in built["mounts"]}
-    for path in ("/dev/shm", "/dev/mqueue"):
-        assert (shared[path]["type"], shared[path]["source"]) == ("bind", path)
+    assert (shared["/dev/shm"]["type"], shared["/dev/shm"]["source"]) == ("bind", "/dev/shm")
+    assert shared["/dev/mqueue"]["type"] == "mqueue"

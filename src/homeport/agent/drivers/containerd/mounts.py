@@ -57,12 +57,10 @@ def _system(spec: ContainerSpec, ipc_mode: str) -> Iterable[dict[str, Any]]:
     yield mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
     yield mount("/sys", "sysfs", *QUIET, kept)
     yield mount("/sys/fs/cgroup", "cgroup", *QUIET, "relatime", kept)
+    yield mount("/dev/mqueue", "mqueue", *QUIET)  # the queues of the IPC namespace that the container is in
     if ipc_mode == "host":
-        yield _bind("/dev/mqueue", "/dev/mqueue", read_only=False)
         yield _bind("/dev/shm", "/dev/shm", read_only=False)  # noqa: S108
-        return
-    yield mount("/dev/mqueue", "mqueue", *QUIET)
-    if ipc_mode != "none":
+    elif ipc_mode != "none":
         yield mount("/dev/shm", "tmpfs", *QUIET, "mode=1777", f"size={shared_memory << 10}k")  # noqa: S108
 
 
