@@ -9,8 +9,8 @@ import msgspec
 Condition = Literal["START", "COMPLETE", "SUCCESS", "HEALTHY"]
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Base of all messages and their parts: camelCase on the wire, defaults left out."""
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
+    """Base of all messages and their parts: camelCase on the wire, defaults left out. None refers to itself."""
 
 
 class Dependency(Message, frozen=True):

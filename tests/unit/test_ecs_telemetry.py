@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -226,6 +227,9 @@ def test_the_latest_metrics_are_kept_of_own_tasks_while_they_run() -> None:
         }
         assert seen()["task"] == {"cpu": {"average": 2.0}, "memory": {"average": 10.0}}
         assert world.store.version == version, "nothing of it is stored"
+        gc.collect()
+        kept = [part for key, use in world.gateway.metrics._latest.items() for part in (key, use, use.containers)]
+        assert [gc.is_tracked(part) for part in kept] == [False] * 3, "nothing for the garbage collector to visit"
         bad = measured(arn, cpu=StatsSet(min=5.0, max=1.0, sample_count=1, sum=3.0))
         socket.to_server.put_nowait(bad)
         assert "cpuStatsSet" in (await hears(socket, BadRequestException)).message

@@ -24,7 +24,7 @@ STATUSES = ("OK", "IMPAIRED", "INSUFFICIENT_DATA", "INITIALIZING")  # of a part 
 _ROUNDING = 1e-6  # by which a sum of samples may miss what it is between
 
 
-class TaskUse(msgspec.Struct, frozen=True):
+class TaskUse(msgspec.Struct, frozen=True, gc=False):
     """``at``: epoch seconds at which it was told. Statistics are as ``ContainerMetric`` has them, by container."""
 
     at: float
@@ -32,10 +32,14 @@ class TaskUse(msgspec.Struct, frozen=True):
 
 
 class Metrics:
-    """The latest of each task that runs; ``forget`` what doesn't any more."""
+    """The latest of each task that runs; ``forget`` what doesn't any more.
+
+    With thousands of agents this is most of what changes in memory, so it is nothing that the garbage collector
+    follows: plain tuples as keys, and records without ``gc``.
+    """
 
     def __init__(self) -> None:
-        self._latest: dict[Key, TaskUse] = {}
+        self._latest: dict[tuple[str, str, str], TaskUse] = {}  # by account, region and id
 
     def __len__(self) -> int:
         return len(self._latest)
@@ -52,15 +56,15 @@ class Metrics:
                 continue
             own = {container.name for container in task.containers}
             found = {c.container_name: c for c in metric.container_metrics if c.container_name in own}
-            self._latest[Key(*scope, TASKS.kind, task.id)] = TaskUse(now, found)
+            self._latest[(*scope, task.id)] = TaskUse(now, found)
 
     def of(self, scope: Scope, task: Task) -> TaskUse | None:
-        return self._latest.get(Key(*scope, TASKS.kind, task.id))
+        return self._latest.get((*scope, task.id))
 
     def task_changed(self, key: Key, task: Task | None) -> None:
         """Forgets what has ended."""
         if task is None or task.node_status == NodeStatus.STOPPED:
-            self._latest.pop(key, None)
+            self._latest.pop((*key.scope, key.id), None)
 
 
 def shown(use: TaskUse) -> dict[str, Any]:
