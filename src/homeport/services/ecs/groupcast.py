@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from homeport.agentapi import Group
 from homeport.services.ec2 import eni, groups
-from homeport.services.ec2.model import INTERFACES
+from homeport.services.ec2.model import INTERFACES, NetworkInterface
 from homeport.services.ecs.model.task import Task
 from homeport.store import Scope, View
 
@@ -37,6 +37,7 @@ class Groupcast:
 
     def __init__(self) -> None:
         self._interfaces: dict[str, _Interface] = {}
+        self._vpcs: dict[str, Vpc] = {}
         self._sent: dict[Vpc, dict[str, Group]] = {}
         self._dirty: dict[Vpc, None] = {}
         self._pending: dict[Vpc, None] = {}  # asked about by ``news`` and not ``told`` yet
@@ -54,9 +55,17 @@ class Groupcast:
             return
         if known is not None and known.groups == interface.groups:
             return
-        vpc = known.vpc if known else Vpc(scope, interface.vpc_id, eni.spec_facts(view, scope, interface)["vpc_cidr"])
+        vpc = known.vpc if known else self._vpc(view, scope, interface)
         self._interfaces[interface_id] = _Interface(vpc, interface.groups)
         self._dirty[vpc] = None
+
+    def _vpc(self, view: View, scope: Scope, interface: NetworkInterface) -> Vpc:
+        """One object for all interfaces in it."""
+        found = self._vpcs.get(interface.vpc_id)
+        if found is None:
+            found = Vpc(scope, interface.vpc_id, eni.spec_facts(view, scope, interface)["vpc_cidr"])
+            self._vpcs[found.id] = found
+        return found
 
     def touch(self, group_ids: Iterable[str]) -> bool:
         """These groups changed: whether that matters to the node."""
