@@ -7,7 +7,7 @@ up to 128 with ``@ :`` and spaces besides, but for a space at either end; ten cu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homeport.core.errors import AwsError, invalid_parameter
@@ -71,9 +71,15 @@ def registered(sent: Sequence[Mapping[str, Any]]) -> tuple[tuple[dict[str, Any],
     return tuple(dict(a) for a in sent if not is_custom(a["name"])), own
 
 
-def shown(instance: Instance) -> Iterator[dict[str, Any]]:
-    """All attributes of an instance as AWS shows them. Agents look for those that they sent and stop for good where
-    one is missing."""
-    yield from instance.attributes
-    for name, value in instance.custom.items():
-        yield {"name": name, "value": value} if value else {"name": name}
+def shown(instance: Instance, name: str | None = None) -> list[dict[str, Any]]:
+    """The attributes of an instance as AWS shows them; with a ``name`` only that one. Agents look for those that they
+    sent and stop for good where one is missing."""
+    if name is not None and is_custom(name):
+        return [_custom(name, instance.custom[name])] if name in instance.custom else []
+    if name is not None:
+        return [a for a in instance.attributes if a["name"] == name]
+    return [*instance.attributes, *(_custom(*item) for item in instance.custom.items())]
+
+
+def _custom(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "value": value} if value else {"name": name}

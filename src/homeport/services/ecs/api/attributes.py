@@ -54,23 +54,22 @@ def delete_attributes(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
 def list_attributes(view: View, call: Call, params: Params) -> dict[str, Any]:
     """Built-in and custom ones, by instance and name."""
     cluster = clusters.find_active(view, call.scope, params.get("cluster"))
-    name, value = params.get("attributeName"), params.get("attributeValue")
+    name, value = params.get("attributeName") or None, params.get("attributeValue")
     if value is not None and not name:
         raise invalid_parameter("attributeName must be specified when attributeValue is.")
     found = (
         listed
-        for listed in _listed(instances.of_cluster(view, call.scope, cluster))
-        if (not name or listed.attribute["name"] == name)
-        and (value is None or (listed.attribute.get("value") or "") == value)
+        for listed in _listed(instances.of_cluster(view, call.scope, cluster), name)
+        if value in (None, listed.attribute.get("value") or "")
     )
     return pages.listed(
         call, params, "attributes", found, key=lambda i: i.key, answer=lambda i: _shown(i.attribute, i.arn)
     )
 
 
-def _listed(some: Iterable[Instance]) -> Iterable[_Listed]:
+def _listed(some: Iterable[Instance], name: str | None) -> Iterable[_Listed]:
     for instance in some:
-        for attribute in sorted(attributes.shown(instance), key=lambda a: str(a["name"])):
+        for attribute in sorted(attributes.shown(instance, name), key=lambda a: str(a["name"])):
             yield _Listed(f"{instance.id} {attribute['name']}", instance.arn, attribute)
 
 

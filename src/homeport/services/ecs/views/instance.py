@@ -31,7 +31,7 @@ def instance_view(
         "agentConnected": instance.connected,
         "runningTasksCount": running,
         "pendingTasksCount": pending,
-        "attributes": list(attributes.shown(instance)),
+        "attributes": attributes.shown(instance),
         "registeredAt": instance.registered_at,
         "attachments": [],
         "tags": tags.view(instance.tags) if "TAGS" in include else [],
