@@ -41,13 +41,16 @@ def account(homeport: Any) -> Iterator[Account]:
 def summary(request: pytest.FixtureRequest, account: Account) -> Iterator[None]:
     """The table of what was asked, printed where this file is run alone."""
     yield
-    if all(item.path == request.path for item in request.session.items):
-        writer = request.config.get_terminal_writer()
-        writer.line()
-        for kind, count in sorted(account.call.counts.items()):
-            writer.line(f"{kind:<28}{count:>8,}")
-        writer.line(f"{'operations answered':<28}{len(account.call.answered):>5} of {len(shapes.OPERATIONS)}")
-        writer.line(f"{'slowest answer':<28}{account.call.slowest * 1000:>5.0f} ms")
+    if any(item.path != request.path for item in request.session.items):
+        return
+    rows = [
+        *sorted(account.call.counts.items()),
+        ("all", sum(account.call.counts.values())),
+        ("operations answered", f"{len(account.call.answered)} of {len(shapes.OPERATIONS)}"),
+        ("slowest answer", f"{account.call.slowest * 1000:.0f} ms"),
+    ]
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("\n", *(f"{what:<24}{seen:>12}" for what, seen in rows), sep="\n")
 
 
 def test_the_27_that_are_not_built_are_those_of_daemons_express_services_and_gateways() -> None:
@@ -110,6 +113,11 @@ _KINDS = {
     "tasks": "task",
     "containerInstance": "container-instance",
     "containerInstances": "container-instance",
+    "containerInstanceArn": "container-instance",
+    "daemonArn": "daemon",
+    "daemonTaskDefinition": "daemon-task-definition",
+    "daemonTaskDefinitionArn": "daemon-task-definition",
+    "gatewayRouteArn": "gateway-route",
     "taskDefinition": "task-definition",
     "taskDefinitions": "task-definition",
     "capacityProvider": "capacity-provider",
