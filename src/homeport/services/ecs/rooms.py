@@ -76,19 +76,24 @@ def charge(tx: Tx, room: Room, taken: Taken) -> None:
 
 
 def free(tx: Tx, instance_arn: str, taken: Taken) -> None:
-    """Gives it back. No error where the instance is gone."""
+    """Gives it back, but for what the instance keeps for itself by now, or doesn't have any more. No error where the
+    instance is gone."""
     place = place_of(instance_arn)
     room = tx.get(ROOMS, *place) if place else None
     if place is None or room is None:
         return
+    instance = tx.get(INSTANCES, *place)
+    resources = _resources(instance) if instance is not None else {}
+    kept_tcp, kept_udp = _ports(resources, "PORTS"), _ports(resources, "PORTS_UDP")
+    gpus = {gpu for gpu in taken.gpus if gpu in _gpus(resources)}
     changed = replace(
         room,
         cpu_used=room.cpu_used - taken.cpu,
         memory_used=room.memory_used - taken.memory,
         tasks=room.tasks - 1,
-        tcp=_without(room.tcp, taken.tcp),
-        udp=_without(room.udp, taken.udp),
-        gpus=tuple(sorted({*room.gpus, *taken.gpus})) if taken.gpus else room.gpus,
+        tcp=_without(room.tcp, tuple(port for port in taken.tcp if port not in kept_tcp)),
+        udp=_without(room.udp, tuple(port for port in taken.udp if port not in kept_udp)),
+        gpus=tuple(sorted({*room.gpus, *gpus})) if gpus else room.gpus,
         interfaces_used=room.interfaces_used - taken.interfaces,
     )
     tx.put(ROOMS, place[0], changed)
@@ -112,8 +117,9 @@ def of(view: View, scope: tuple[str, str], instance: Instance, before: Room | No
     """Its room: what it registered and is now, with what its tasks already take. ``before`` is the room that it had: it
     says how much CPU and memory and how many interfaces are taken, and whose capacity provider's it is."""
     before = before or Room(id=instance.id, arn=instance.arn, cpu=0, memory=0)
-    resources = {resource["name"]: resource for resource in instance.resources}
-    tasks = [task for _, task in view.find_global(TASKS, "instance", instance.arn) if task.charged]
+    resources = _resources(instance)
+    there, leaving = (view.find_global(TASKS, index, instance.arn) for index in ("instance", "leaving"))
+    tasks = [task for _, task in (*there, *leaving) if task.charged]
     taken_gpus = {gpu for task in tasks for gpu in task.gpus}
     return replace(
         before,
@@ -184,6 +190,11 @@ class _Subject:
 
     def _tasks(self) -> list[Task]:
         return [task for _, task in self._view.find_global(TASKS, "instance", self._instance.arn)]
+
+
+def _resources(instance: Instance) -> dict[str, dict[str, Any]]:
+    """What it registered, by name."""
+    return {resource["name"]: resource for resource in instance.resources}
 
 
 def _integer(resources: Mapping[str, dict[str, Any]], name: str) -> int:

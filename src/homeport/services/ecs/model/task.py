@@ -225,6 +225,7 @@ TASKS: Table[Task] = Table(
     global_indexes={
         "unfinished": lambda r: (True,) if r.last_status < TaskStatus.STOPPED else (),
         "instance": lambda r: (r.instance,) if r.instance and r.node_status < NodeStatus.STOPPED else (),
+        "leaving": lambda r: (r.instance,) if r.charged and r.node_status == NodeStatus.STOPPED else (),  # for a moment
     },
 )
 
