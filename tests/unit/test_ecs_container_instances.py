@@ -525,6 +525,24 @@ def test_a_draining_instance_takes_no_more_and_keeps_what_it_has() -> None:
     play(scene)
 
 
+def test_a_node_drains_itself_and_no_other() -> None:
+    async def scene(world: World) -> None:
+        first, second = await joined(world, "first"), await joined(world, "second")
+        params = {"cluster": "demo", "status": "DRAINING"}
+        refused = await world.refused(
+            "UpdateContainerInstancesState", node("first"), containerInstances=[first.arn, second.arn], **params
+        )
+        assert refused[0] == "AccessDeniedException"
+        assert second.arn in refused[1]
+        answer = await world.call(
+            "UpdateContainerInstancesState", node("first"), containerInstances=[first.arn], **params
+        )
+        assert [i["status"] for i in answer["containerInstances"]] == ["DRAINING"]
+        assert (await shown(world, second.arn))["status"] == "ACTIVE"
+
+    play(scene)
+
+
 def test_states_that_cannot_be_set() -> None:
     async def scene(world: World) -> None:
         gone, there = [(await registered(world))["containerInstanceArn"] for _ in range(2)]

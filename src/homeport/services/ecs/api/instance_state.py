@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from homeport.aws.operations import Call, Operation, Params
-from homeport.core.errors import AwsError, invalid_parameter
+from homeport.core.errors import AwsError, access_denied, invalid_parameter
 from homeport.services.ecs import clusters, instances, rooms
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance, InstanceStatus
 from homeport.services.ecs.views.instance import instance_view
@@ -45,6 +45,7 @@ def update_container_instances_state(tx: Tx, call: Call, params: Params) -> dict
     failures = []
     for text in wanted:
         instance = instances.find(tx, scope, cluster, text)
+        _require_own(call, scope, instance)
         if instance is None or instance.status not in _SETTABLE:
             reason = "MISSING" if instance is None else instance.status
             failures.append({"arn": instances.arn_of(cluster, text), "reason": reason})
@@ -54,6 +55,14 @@ def update_container_instances_state(tx: Tx, call: Call, params: Params) -> dict
         "containerInstances": [instance_view(tx, scope, instance) for instance in changed.values()],
         "failures": failures,
     }
+
+
+def _require_own(call: Call, scope: Scope, instance: Instance | None) -> None:
+    """A node drains itself, when its machine is about to go, and no other. Raises AccessDeniedException."""
+    if call.principal.node is None or (instance is not None and rooms.owns(call.principal, instance, scope)):
+        return
+    what = instance.arn if instance else "named"
+    raise access_denied(f"The container instance {what} is not one of {call.principal.arn}.")
 
 
 def _set(tx: Tx, scope: Scope, instance: Instance, status: InstanceStatus) -> Instance:
