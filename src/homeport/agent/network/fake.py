@@ -42,9 +42,13 @@ class FakeFabric:
         here = self.bridged.setdefault(node, {})
         if task_id not in here:
             taken = {
-                binding.host_port for networks in here.values() for n in networks.values() for binding in n.bindings
+                (binding.protocol, binding.host_port)
+                for networks in here.values()
+                for n in networks.values()
+                for binding in n.bindings
             }
-            free = (port for port in range(32768, 61000) if port not in taken)
+            used = {port for _, port in taken}
+            free = (port for port in range(32768, 61000) if port not in used)
             here[task_id] = {
                 name: _published(f"/run/netns/{task_id}-{at}", self._address(), mappings, taken, free)
                 for at, (name, mappings) in enumerate(ports.items())
@@ -75,16 +79,16 @@ class FakeFabric:
 
 
 def _published(
-    netns: str, address: str, ports: tuple[PortMapping, ...], taken: set[int | None], free: Iterator[int]
+    netns: str, address: str, ports: tuple[PortMapping, ...], taken: set[tuple[str, int | None]], free: Iterator[int]
 ) -> ContainerNetwork:
     """A container's ports, each where it is to be or at the next that is free; ranges aren't made up."""
     mappings = [mapping for mapping in ports if not mapping.container_port_range]
-    clash = next((mapping.host_port for mapping in mappings if mapping.host_port in taken), None)
+    clash = next((mapping.host_port for mapping in mappings if (mapping.protocol, mapping.host_port) in taken), None)
     if clash:
         return ContainerNetwork(netns, address, error=f"Bind for 0.0.0.0:{clash} failed: port is already allocated")
     chosen = ((mapping, mapping.host_port or next(free)) for mapping in mappings)
     bindings = tuple(NetworkBinding(published.ANY_ADDRESS, m.protocol, m.container_port, port) for m, port in chosen)
-    taken |= {binding.host_port for binding in bindings}
+    taken |= {(binding.protocol, binding.host_port) for binding in bindings}
     return ContainerNetwork(netns, address, bindings)
 
 
