@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from homeport.agent.network import layout
-from homeport.agent.network.hub import hub_script, root_script
+from homeport.agent.network.hub import hub_script, ports_script, root_script
 from homeport.agent.network.plan import commands
 from homeport.agent.network.published import (
     Endpoint,
@@ -95,9 +95,10 @@ def test_a_task_more_changes_elements_alone() -> None:
 def test_the_machine_leads_published_ports_and_no_others_to_the_hub() -> None:
     names, pool = layout.names("7e570009"), layout.pool("198.18.4.0/22")
     script = root_script(names, pool, host_ports(TASKS))
-    assert "set tcp_ports { type inet_service; flags interval; auto-merge; elements = { 8080, 32768 }; }" in script
-    assert "elements = { 40000-40002 }" in script
+    assert "add element ip homeport_7e570009 tcp_ports { 8080-8080, 32768-32768 }" in script
+    assert "add element ip homeport_7e570009 udp_ports { 40000-40002 }" in script
+    assert script.endswith(ports_script(names, host_ports(TASKS)) + "\n")
     assert script.count("dnat to 198.18.7.255") == 4  # both protocols, from outside and from the machine itself
-    assert "dnat to" not in root_script(names, pool, {"tcp": [], "udp": []})
+    assert "add element" not in root_script(names, pool, {})
     assert "dnat" not in hub_script(pool)
     assert "dnat to 169.254.127.254" in hub_script(pool, bridged=True)

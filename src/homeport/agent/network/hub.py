@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from homeport.agent.network import forwarding, netlink, netns, nft
 from homeport.agent.network.layout import (
     BRIDGE,
     HUB_ROOT_LINK,
+    PROTOCOLS,
     ROUTER_ADDRESSES,
     TABLE,
     UPLINK,
@@ -71,7 +72,10 @@ class Hub:
         if first:
             with netns.inside(self.namespace):
                 nft.run_once(hub_script(self._pool, bridged=True))
-        nft.run_once(root_script(self._names, self._pool, ports))
+        try:
+            nft.run_once(ports_script(self._names, ports))
+        except nft.NftError:  # somebody flushed the table: ``keep`` was still to see it
+            nft.run_once(root_script(self._names, self._pool, ports))
 
     def keep(self) -> None:
         """Puts back what others on the machine have undone since: a firewall that flushed all nft tables as it started,
@@ -160,13 +164,9 @@ def root_script(names: Names, pool: Pool, ports: PublishedPorts) -> str:
     (Docker's DNAT): a task reaches none of the host's own addresses but at ``ports`` that are published here, while the
     host's connections to tasks go on."""
     link = names.root_link
-    used = {protocol: _elements(ranges) for protocol, ranges in ports.items() if ranges}
-    sets = "".join(
-        f"  set {protocol}_ports {{ type inet_service; flags interval; auto-merge; elements = {{ {elements} }}; }}\n"
-        for protocol, elements in used.items()
-    )
-    lead = "\n    ".join(f"fib daddr type local {name} dport @{name}_ports dnat to {pool.hub}" for name in used)
-    admit = "\n    ".join(f"fib daddr type local {name} dport @{name}_ports accept" for name in used)
+    sets = "".join(f"  set {name}_ports {{ type inet_service; flags interval; auto-merge; }}\n" for name in PROTOCOLS)
+    lead = "\n    ".join(f"fib daddr type local {name} dport @{name}_ports dnat to {pool.hub}" for name in PROTOCOLS)
+    admit = "\n    ".join(f"fib daddr type local {name} dport @{name}_ports accept" for name in PROTOCOLS)
     return f"""
 add table ip {names.root_table}
 delete table ip {names.root_table}
@@ -196,11 +196,20 @@ table ip {names.root_table} {{
     iifname "{link}" oifname "{link}" ct status dnat masquerade
   }}
 }}
+{ports_script(names, ports)}
 """
 
 
-def _elements(ranges: Iterable[range]) -> str:
-    return ", ".join(f"{r.start}-{r.stop - 1}" if len(r) > 1 else str(r.start) for r in ranges)
+def ports_script(names: Names, ports: PublishedPorts) -> str:
+    """Changes which ports of the machine are published. The rules stay: to make their chains anew takes the kernel many
+    times as long."""
+    lines = []
+    for protocol in PROTOCOLS:
+        name, ranges = f"ip {names.root_table} {protocol}_ports", ports.get(protocol, ())
+        lines.append(f"flush set {name}")
+        if ranges:
+            lines.append(f"add element {name} {{ {', '.join(f'{r.start}-{r.stop - 1}' for r in ranges)} }}")
+    return "\n".join(lines)
 
 
 def remove(names: Names) -> None:

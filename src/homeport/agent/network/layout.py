@@ -34,6 +34,7 @@ TABLE = "homeport"  # nft table of the hub and of the routers
 ROUTER_ADDRESSES = IPv4Network("169.254.64.0/18")  # link addresses of the routers; clear of 169.254.169.0/24 and .170.2
 MAX_ROUTERS = ROUTER_ADDRESSES.num_addresses - 3
 BRIDGE = MAX_ROUTERS + 1  # the bridge's place among the routers
+PROTOCOLS = ("tcp", "udp")  # whose ports are published
 BRIDGED = "bridge"  # what stands for a VPC's id where containers in the bridge are meant
 BRIDGE_BASE, BRIDGE_PREFIX = "172.16.0.0/12", 20  # its range is the first of these that no route of the machine has
 MAX_CONTAINERS = 2 ** (32 - BRIDGE_PREFIX) - 3  # in the bridge: all but its gateway and the ends of the range

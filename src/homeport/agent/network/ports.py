@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 
 from homeport.agent.network import netns
-from homeport.agent.network.published import PROTOCOLS, Forward
+from homeport.agent.network.layout import PROTOCOLS
+from homeport.agent.network.published import Forward
 
 _RANGE = "ipv4/ip_local_port_range"
 _FALLBACK = range(49153, 65535 + 1)  # Amazon's agent's, where the kernel doesn't say

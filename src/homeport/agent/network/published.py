@@ -17,6 +17,7 @@ from homeport.agent.network.layout import (
     MAX_CONTAINERS,
     METADATA_ADDRESS,
     METADATA_PORT,
+    PROTOCOLS,
     UPLINK,
     checked_address,
     checked_cidr,
@@ -26,7 +27,6 @@ from homeport.agent.network.plan import Chain, Elements, Ruleset
 from homeport.agentapi import NetworkBinding, PortMapping
 
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 what ECS calls the addresses that published ports have: all of the machine's
-PROTOCOLS = ("tcp", "udp")
 
 
 class Forward(msgspec.Struct, frozen=True):
