@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import gc
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from store_records import HERE, NOTES, GatedJournal, Note, TestClock, delete, full, put, spin
 
 from homeport.store import OutcomeUnknown, Store, StoreClosed, Tx, View
+from homeport.store.errors import UnusableFile
+from homeport.store.journal import Row
 from homeport.store.memory import Fault, MemoryJournal
 
 
@@ -230,5 +233,27 @@ def test_the_memory_journal_fails_as_it_is_told() -> None:
         third = Store(journal, [NOTES], clock)
         await third.open()
         assert ids(third.view()) == ["a", "c", "d"]
+
+    run(main())
+
+
+def test_garbage_is_not_collected_while_the_journal_is_loaded() -> None:
+    class Journal(MemoryJournal):
+        collecting = True
+
+        async def load(self, accept: Callable[[Row], Row | None]) -> int:
+            self.collecting = gc.isenabled()
+            if self.version:
+                raise UnusableFile("damaged")
+            return await super().load(accept)
+
+    async def main() -> None:
+        journal = Journal()
+        await Store(journal, [NOTES], TestClock()).open()
+        assert (journal.collecting, gc.isenabled()) == (False, True)
+        journal.version = 1
+        with pytest.raises(UnusableFile):
+            await Store(journal, [NOTES], TestClock()).open()
+        assert (journal.collecting, gc.isenabled()) == (False, True)
 
     run(main())
