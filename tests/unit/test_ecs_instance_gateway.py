@@ -20,6 +20,7 @@ from homeport.agentapi import (
     encode,
 )
 from homeport.core.errors import AwsError
+from homeport.services.ecs.instances import KEPT_SECONDS
 from homeport.services.ecs.model.instance import INSTANCES
 from homeport.services.ecs.model.task import NodeStatus, TaskStatus
 
@@ -95,6 +96,20 @@ def test_deregistration_closes_what_is_connected() -> None:
         assert (await agent.hears(TaskManifestMessage)).tasks == ()  # so that it asks about the orphan, and stops it
         await world.becomes(task, "STOPPED")
         assert record(world, old).status == "INACTIVE"
+
+    play(scene)
+
+
+def test_nothing_is_remembered_of_instances_that_are_forgotten() -> None:
+    async def scene(world: World) -> None:
+        agent, other = await joined(world), await joined(world, "n2")
+        by_account = (await registered(world))["containerInstanceArn"]
+        await other.hang_up()
+        for arn in (agent.arn, other.arn, by_account):
+            await world.call("DeregisterContainerInstance", cluster="demo", containerInstance=arn)
+        await world.clock.sleep(2 * KEPT_SECONDS)
+        gateway = world.gateway
+        assert not any((gateway._sessions, gateway._silent, gateway._left_alone, gateway._floors, gateway._telemetry))
 
     play(scene)
 

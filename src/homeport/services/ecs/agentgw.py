@@ -46,6 +46,7 @@ class Gateway:
         self._sessions: dict[str, Session] = {}  # by the instance's ARN
         self._telemetry: dict[str, set[TelemetrySession]] = {}  # the same
         self._silent: dict[str, float] = {}  # instances without a session: mono time since when
+        self._left_alone: set[str] = set()  # those whose silence has no further consequence
         self._floors: dict[str, int] = {}  # their floors when they left
         self._seen = 0  # version up to which changes were dispatched
         self._peers: set[str] = set()  # groups that some rule names or named: only their members are sent to nodes
@@ -71,6 +72,7 @@ class Gateway:
         session.base = self._sessions[arn].floor(self._seen) if arn in self._sessions else self._floors.get(arn, 0)
         replaced, self._sessions[arn] = self._sessions.get(arn), session
         self._silent.pop(arn, None)
+        self._left_alone.discard(arn)
         if replaced is not None:
             replaced.end("replaced by a newer connection")
         try:
@@ -160,8 +162,16 @@ class Gateway:
             case INSTANCES.kind:
                 if record.status == "INACTIVE":
                     self._end(record.arn, "the container instance was deregistered")
-                if record.arn not in self._sessions and change.new is not None:
+                if change.new is None:
+                    self._drop(record.arn)
+                elif record.arn not in self._sessions:
                     self._silent.setdefault(record.arn, self._clock.mono())
+
+    def _drop(self, arn: str) -> None:
+        """Forgets an instance that is no more."""
+        self._silent.pop(arn, None)
+        self._left_alone.discard(arn)
+        self._floors.pop(arn, None)
 
     def _end(self, arn: str, why: str) -> None:
         """Closes what is connected of an instance."""
@@ -189,12 +199,13 @@ class Gateway:
     async def _lose_silent(self) -> None:
         deadline = self._clock.mono() - LOST_SECONDS
         view = self._store.view()
-        for arn in [arn for arn, since in self._silent.items() if since <= deadline]:
+        for arn in [a for a, since in self._silent.items() if since <= deadline and a not in self._left_alone]:
             found = rooms.instance(view, arn)
             if found is None:
-                del self._silent[arn]
-                self._floors.pop(arn, None)
-            elif found[1].fargate and not found[1].lost:
+                self._drop(arn)
+            elif not found[1].fargate or found[1].lost:
+                self._left_alone.add(arn)
+            else:
                 log.warning("a node is lost", extra={"instance": arn, "seconds": LOST_SECONDS})
                 await self._store.update(partial(self._lost, arn=arn), f"{arn} was silent too long")
 
