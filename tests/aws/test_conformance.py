@@ -146,39 +146,53 @@ def _named(operation: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("operation", [o for o in READY if _named(o)])
 def test_names_of_nothing(account: Account, operation: str) -> None:
     """A name, an id, ARNs of this and another region and account, of another kind, and what is no name at all."""
-    arn, wrong = account.call.arn, []
+    wrong = []
     shape = shapes.input_shape(operation)
     for member, kind in _named(operation):
-        resource = f"{kind}/{'none' if kind in ('cluster', 'capacity-provider', 'gateway') else f'none/{NOTHING}'}"
-        if kind == "task-definition":
-            resource = "task-definition/none:7"
-        texts = ["none", NOTHING, arn(resource), arn(resource, region="eu-west-1"), arn(resource, account="9" * 12)]
-        texts += [arn("nothing/none"), "arn:aws:s3:::none", "arn:", "", " ", "no good/\N{BELL}", "a" * 5000, "/", ":"]
         base = account.good(operation)
-        for text in texts:
+        for text, codes in _nothings(account, operation, member, kind).items():
             body = copy.deepcopy(base)
             body[member] = [text] if shape.members[member].type_name == "list" else text
             answer = account.call(operation, body)
             account.call.counts["names of nothing"] += 1
             faults = problems(operation, answer)
-            if not _says_there_is_none(operation, member, text, answer):
+            if member not in _IGNORED.get(operation, ()) and not _says_there_is_none(operation, answer, codes):
                 faults.append(f"{answer.code} {str(answer.body)[:200]}")
             wrong += [(member, text[:80], fault) for fault in faults]
     assert not wrong[:10]
 
 
-def _says_there_is_none(operation: str, member: str, text: str, answer: Answer) -> bool:
-    """Whether the answer is an error, a failure or an empty list. ``""`` may be the same as nothing given."""
-    if member in _IGNORED.get(operation, ()) or text == "":
-        return True
-    if member == "cluster" and text == "none" and "ClusterNotFoundException" in shapes.declared_errors(operation):
-        scoped = "CapacityProvider" in operation  # some belong to a cluster, and those aren't built
-        return answer.code == "ClusterNotFoundException" or (scoped and answer.code == "InvalidParameterException")
-    if answer.status != 200 or answer.body.get("failures"):
-        return True
-    made = operation in ("CreateService", "CreateTaskSet") and member == "serviceName"
-    listed = operation.startswith("List") and not any(v for v in answer.body.values())
-    return made or listed
+def _nothings(account: Account, operation: str, member: str, kind: str) -> dict[str, set[str]]:
+    """Names of nothing, each with the errors that it may be answered with (empty: any that the operation has)."""
+    arn = account.call.arn
+    ends = {"cluster": "none", "capacity-provider": "none", "gateway": "none", "task-definition": "none:7"}
+    resource = f"{kind}/{ends.get(kind, f'none/{NOTHING}')}"
+    missing: set[str] = set()
+    if member == "cluster" and "ClusterNotFoundException" in shapes.declared_errors(operation):
+        missing = {"ClusterNotFoundException"}
+        if "CapacityProvider" in operation:  # some belong to a cluster, and those aren't built
+            missing.add("InvalidParameterException")
+    # Agents are told that they aren't known, so that they register anew.
+    invalid = "ClientException" if member == "containerInstanceArn" else "InvalidParameterException"
+    return {
+        "none": missing,
+        arn(resource): missing,
+        arn(resource, region="eu-west-1"): {invalid},
+        arn(resource, account="9" * 12): set(),
+        arn("nothing/none"): {invalid},
+        **{text: set() for text in ("arn:aws:s3:::none", "arn:", " ", "no/\N{BELL}", "a" * 5000, "/", ":", NOTHING)},
+    }
+
+
+def _says_there_is_none(operation: str, answer: Answer, codes: set[str]) -> bool:
+    """Whether the answer is one of these errors or, where none is named, any error, a failure or an empty list."""
+    if codes:
+        return answer.code in codes
+    return (
+        answer.status != 200
+        or bool(answer.body.get("failures"))
+        or (operation.startswith("List") and not any(answer.body.values()))
+    )
 
 
 MALFORMED = [

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import clusters, pages, service_names, service_rules
+from homeport.services.ecs import clusters, definitions, pages, service_names, service_rules
 from homeport.services.ecs.model.cluster import CLUSTERS
 from homeport.store import View
 
@@ -29,6 +29,8 @@ def update_service(view: View, call: Call, params: Params) -> NoReturn:
     clusters.find_active(view, call.scope, params.get("cluster"))
     service_names.check(call.scope, params["service"])
     service_rules.check_counts(params)
+    if params.get("taskDefinition"):
+        definitions.require_active(definitions.find(view, call.scope, params["taskDefinition"]))
     raise service_names.not_found()
 
 

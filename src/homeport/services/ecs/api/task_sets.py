@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core.errors import invalid_parameter
-from homeport.services.ecs import capacity, clusters, definitions, service_names, tags
+from homeport.services.ecs import capacity, clusters, definitions, names, service_names, tags
 from homeport.store import View
 
 MAX_CLIENT_TOKEN = 36  # characters
@@ -52,6 +52,9 @@ def describe_task_sets(view: View, call: Call, params: Params) -> NoReturn:
 def _of_service(view: View, call: Call, params: Params) -> NoReturn:
     clusters.find_active(view, call.scope, params["cluster"])
     service_names.check(call.scope, params["service"])
+    for text in (params.get("taskSet"), params.get("primaryTaskSet"), *params.get("taskSets", ())):
+        if text is not None:
+            names.local(call.scope, "task-set", text)
     raise service_names.not_found()
 
 

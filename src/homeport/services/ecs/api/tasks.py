@@ -7,7 +7,7 @@ from typing import Any
 
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import clusters, effects, lifecycle, pages, tasks
+from homeport.services.ecs import clusters, effects, lifecycle, names, pages, service_names, tasks
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.task import TASKS, Task
 from homeport.services.ecs.views.task import task_view
@@ -63,6 +63,8 @@ def _selected(view: View, scope: Scope, cluster: Cluster, params: Params) -> Ite
         raise invalid_parameter("startedBy cannot be combined with other filters.")
     if desired == "PENDING" or params.get("daemonName"):  # a desiredStatus that no task has; there are no daemons
         return []
+    if service:
+        service_names.check(scope, service)
     group = f"service:{service.rpartition('/')[2]}" if service else None
     if group and not _has_service(view, scope, cluster, group):
         raise AwsError("ServiceNotFoundException", "Service not found.")
@@ -75,6 +77,8 @@ def _selected(view: View, scope: Scope, cluster: Cluster, params: Params) -> Ite
     else:
         key = ("cluster", cluster.arn, desired)
     instance, launch_type = params.get("containerInstance"), params.get("launchType")
+    if instance:
+        names.local(scope, "container-instance", instance)
     return (
         task
         for task in view.find(TASKS, scope, "filter", key)
