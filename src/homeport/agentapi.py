@@ -35,6 +35,11 @@ NETWORK_ATTRIBUTE = "homeport.network"  # this agent builds awsvpc interfaces an
 FARGATE_ATTRIBUTE = "homeport.fargate"  # this agent joins the Fargate pool
 OVERCOMMIT_ATTRIBUTE = "homeport.overcommit."  # + cpu or memory: how many times what it has it registered
 
+# A node's key may be copied to another machine. The agentHash of our agents ends with an id of their state folder; an
+# agent whose hash isn't the one that the instance registered with last is refused with the code REPLACED.
+HASH_PREFIX = "homeport-"
+REPLACED = "HomeportReplacedException"
+
 HEARTBEAT_SECONDS = 20.0  # the server's heartbeat; Amazon's agent hangs up after 60 s of silence
 
 # --- server to agent ----------------------------------------------------------------------------------------------

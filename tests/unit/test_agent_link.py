@@ -209,12 +209,14 @@ def test_registration_says_what_the_node_is() -> None:
     resources = {r["name"]: r.get("integerValue", r.get("stringSetValue")) for r in params["totalResources"]}
     assert resources["CPU"] == 2 * 1024 * 16
     assert resources["MEMORY"] == 4096 * 2
-    assert p.records.instance() == Instance(version=VERSION, cluster="default", arn=ARN)
+    machine = p.records.instance().machine
+    assert len(machine) == 16
+    assert p.records.instance() == Instance(version=VERSION, cluster="default", arn=ARN, machine=machine)
     assert p.server.queries == [
         {
             "clusterArn": "default",
             "containerInstanceArn": ARN,
-            "agentHash": "homeport-1.2.3",
+            "agentHash": f"homeport-1.2.3-{machine}",
             "agentVersion": "1.2.3",
             "seqNum": "1",
             "protocolVersion": "2",

@@ -15,7 +15,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     its cores and memory a Fargate node advertises. ``retry_most``: seconds between attempts to reach a control plane
     that stays away (Amazon's agent: 2 minutes). ``pull_behavior``: ``always`` asks a registry anew what a tag names.
     ``task_endpoints``: tasks' SDKs are pointed to the control plane. ``efs``: what stands for EFS file systems by
-    their ids, in the words of ``efs.target``."""
+    their ids, in the words of ``efs.target``. ``pin``: of the control plane's public key over TLS. ``external``: a
+    machine outside EC2, as ECS Anywhere has them. ``auto_scaling_group``: the name of the one that it belongs to.
+    ``attributes``: of its own, by name. ``reserved_memory``: MiB that tasks don't get."""
 
     state: str
     instance: str
@@ -36,6 +38,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     task_endpoints: bool = True
     retry_most: float = 120.0
     efs: dict[str, str] = {}
+    pin: str | None = None
+    external: bool = False
+    auto_scaling_group: str | None = None
+    attributes: dict[str, str] = {}
+    reserved_memory: int = 0
 
     @property
     def folder(self) -> Path:

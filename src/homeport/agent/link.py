@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+
+from msgspec.structs import replace
 
 from homeport import cancellation
 from homeport.agent.config import AgentSettings, Host
@@ -19,6 +21,7 @@ from homeport.agent.registration import registration, session_query
 from homeport.agent.state import VERSION, Instance, Records
 from homeport.agent.transport import CallFailed, Channel, Closed, Transport
 from homeport.agentapi import (
+    REPLACED,
     AckRequest,
     HeartbeatAckRequest,
     HeartbeatMessage,
@@ -46,6 +49,10 @@ GONE = ("InactiveInstanceException", "InvalidInstanceException")  # the instance
 
 class Refused(Exception):
     """The control plane refuses this node for good; the text says why."""
+
+
+class Replaced(Refused):
+    """Another agent has registered with this node's key since: the newer one is the node."""
 
 
 class Sequence:
@@ -111,8 +118,12 @@ class Link:
         records: Records,
         clock: Clock,
         ids: Ids,
+        connected: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings, self._host = settings, host
+        self._connected = connected
+        self._machine = ""  # an id of the state folder
+        self._defended = False  # it has taken its place back from another agent
         self._node, self._network, self._transport, self._records = node, network, transport, records
         self._clock, self._ids = clock, ids
         self._sequence = Sequence()
@@ -134,6 +145,8 @@ class Link:
                 await self._session()
             except CallFailed as error:
                 log.info("no connection", extra={"error": str(error)})
+                if error.code == REPLACED:
+                    registered = self._defend(error)
                 self._endpoint = None
                 if error.code in GONE:
                     registered = False
@@ -141,6 +154,16 @@ class Link:
             except OSError as error:
                 log.warning("can't save the instance", extra={"error": str(error)})
             await self._clock.sleep(self._backoff.next())
+
+    def _defend(self, error: CallFailed) -> bool:
+        """Another agent has registered as this instance. The first time that may have been this node's own, late call
+        from before it lost its state: it registers again. Of two machines with one key the older one meets the other
+        twice, and ends: raises Replaced."""
+        if self._defended:
+            raise Replaced(f"Another machine has this node's key: {error}") from error
+        log.warning("another agent has registered as this instance")
+        self._defended = True
+        return False
 
     @property
     def arn(self) -> str | None:
@@ -158,6 +181,10 @@ class Link:
 
     async def _register(self) -> None:
         saved = self._records.instance()
+        if not saved.machine:  # durable before it is told: a call of this life may arrive in the next one
+            saved = replace(saved, machine=self._ids.new("hex")[:16])
+            await self._records.save_instance(saved)
+        self._machine = saved.machine
         arn = saved.arn if saved.cluster == self._settings.cluster else None
         try:
             answer = await self._transport.call("RegisterContainerInstance", self._registration(arn))
@@ -173,14 +200,14 @@ class Link:
         log.info("registered", extra={"instance": self._arn})
 
     def _registration(self, arn: str | None) -> dict[str, object]:
-        return registration(self._settings, self._host, arn, self._ids.new("uuid"))
+        return registration(self._settings, self._host, arn, self._ids.new("uuid"), self._machine)
 
     async def _become(self, arn: str | None) -> None:
         """Another instance counts anew."""
         if arn != self._arn:
             self._sequence = Sequence()
         self._arn = arn
-        instance = Instance(version=VERSION, cluster=self._settings.cluster, arn=arn)
+        instance = Instance(version=VERSION, cluster=self._settings.cluster, arn=arn, machine=self._machine)
         if instance != self._records.instance():
             await self._records.save_instance(instance)
 
@@ -194,11 +221,12 @@ class Link:
             answer = await self._transport.call("DiscoverPollEndpoint", params)
             self._endpoint, self._telemetry = answer["endpoint"], answer.get("telemetryEndpoint")
             self._discovered.set()
-        query = session_query(self._settings, self._host, self._arn, self._first)
+        query = session_query(self._settings, self._host, self._arn, self._first, self._machine)
         channel = await self._transport.connect(self._endpoint, query)
         self._sequence.connected()
         log.info("connected", extra={"endpoint": self._endpoint})
         self._first = False
+        self._connected()
         self._node.kick()
         began = self._clock.mono()
         try:

@@ -22,7 +22,7 @@ from homeport.agent import efs, environment_files, s3
 from homeport.agent.config import AgentSettings, Host
 from homeport.agent.drivers import Driver, DriverError, Progress
 from homeport.agent.environment_files import Source
-from homeport.agent.link import Link, Refused
+from homeport.agent.link import Link, Refused, Replaced
 from homeport.agent.metadata.server import MetadataServer
 from homeport.agent.network import Network, NetworkError
 from homeport.agent.node import Node
@@ -60,9 +60,11 @@ async def serve(
     loops: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (),
     metadata: MetadataServer | None = None,
     look: Look | None = None,
+    connected: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs the agent until ``stop``; containers and interfaces stay as they are. ``loops``: more to run beside it.
     ``metadata``: what tells tasks about themselves. ``look``: what a container uses of the machine, for telemetry.
+    ``connected`` is called whenever the control plane has been reached.
 
     Raises (possibly in an exception group) DriverError or NetworkError where the machine can't run tasks, StateDamaged,
     and Refused where the control plane doesn't want this node.
@@ -84,7 +86,7 @@ async def serve(
         )
         node = Node(parts, group)
         await node.adopt()
-        link = Link(settings, host, node, network, transport, records, clock, ids)
+        link = Link(settings, host, node, network, transport, records, clock, ids, connected)
         for name, loop in (("events", node.watch), ("forget", node.forget), ("link", link.run)):
             group.create_task(loop(), name=name)
         group.create_task(telemetry.run(node, link), name="telemetry")
@@ -145,10 +147,17 @@ async def _main(settings: AgentSettings) -> None:
         lambda task_id, id: usage.read(cgroups, task_id, id, clock.wall()),
         clock,
         settings.task_endpoints,
+        settings.pin,
     )
     network = NodeNetwork(settings.instance, settings.public_pool, settings.folder, listening=metadata.listen)
     transport = HttpTransport(
-        settings.endpoint, settings.access_key, settings.secret_key, settings.region, clock, host.agent_version
+        settings.endpoint,
+        settings.access_key,
+        settings.secret_key,
+        settings.region,
+        clock,
+        host.agent_version,
+        settings.pin,
     )
     progress = PullProgress(settings.folder / "progress.json", clock)
     stop = asyncio.Event()
@@ -170,9 +179,15 @@ async def _main(settings: AgentSettings) -> None:
             loops=(progress.run,),
             metadata=metadata,
             look=lambda task_id, id: usage.glance(cgroups, task_id, id, clock.wall()),
+            connected=connected_file(settings.folder).touch,
         )
     finally:
         await transport.close()
+
+
+def connected_file(folder: Path) -> Path:
+    """Made when the agent of this folder has reached its control plane."""
+    return folder / "connected"
 
 
 def this_host() -> Host:
@@ -222,7 +237,7 @@ def _explain(group: BaseExceptionGroup[BaseException]) -> int:
         log.error("the agent failed", exc_info=rest)
     for error in _leaves(expected):
         log.error("the agent can't run: %s", error)
-    terminal = any(isinstance(e, StateDamaged) for e in _leaves(expected))
+    terminal = any(isinstance(e, StateDamaged | Replaced) for e in _leaves(expected))
     return EXIT_TERMINAL if terminal else EXIT_FAILED
 
 

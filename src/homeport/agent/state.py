@@ -39,11 +39,13 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """As which container instance this node is registered; ``cluster`` as configured."""
+    """As which container instance this node is registered; ``cluster`` as configured. ``machine``: an id of the state
+    folder, drawn before the first registration."""
 
     version: int
     cluster: str = ""
     arn: str | None = None
+    machine: str = ""
 
 
 class Records(Protocol):

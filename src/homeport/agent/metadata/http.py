@@ -6,13 +6,14 @@ A connection ends with its answer. The endpoint is asked rarely, and what can't 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
 import msgspec
+
+from homeport.aws.trust import client_context
 
 MAX_HEAD = 16 * 1024  # bytes
 MAX_BODY = 1 << 20  # bytes; what the API takes at most
@@ -148,12 +149,13 @@ def answer(status: int, body: bytes, content_type: str = "application/json") -> 
 
 
 class Api:
-    """The control plane at ``endpoint``, for requests of tasks, which have signed them with keys of their own."""
+    """The control plane at ``endpoint``, for requests of tasks, which have signed them with keys of their own. ``pin``:
+    of its public key, else the system's authorities vouch for it."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, pin: str | None = None) -> None:
         parts = urlsplit(endpoint)
         self._host = parts.hostname or ""
-        self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
+        self._ssl = client_context(pin) if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
 
     async def forward(self, request: Request, incoming: Incoming, writer: asyncio.StreamWriter) -> None:

@@ -57,12 +57,19 @@ class _Asker:
 
 
 class MetadataServer:
-    """``usage`` looks at a container of a task, by their ids. ``api``: tasks are pointed to the control plane."""
+    """``usage`` looks at a container of a task, by their ids. ``api``: tasks are pointed to the control plane,
+    which has the public key ``pin`` over TLS."""
 
     def __init__(
-        self, endpoint: str, key: bytes, usage: Callable[[str, str], Usage | None], clock: Clock, api: bool = True
+        self,
+        endpoint: str,
+        key: bytes,
+        usage: Callable[[str, str], Usage | None],
+        clock: Clock,
+        api: bool = True,
+        pin: str | None = None,
     ) -> None:
-        self._api, self._key, self._usage, self._clock = Api(endpoint), key, usage, clock
+        self._api, self._key, self._usage, self._clock = Api(endpoint, pin), key, usage, clock
         self._point_to_api = api
         self._sockets: asyncio.Queue[tuple[str, socket.socket]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()

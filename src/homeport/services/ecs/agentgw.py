@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from homeport.agentapi import HASH_PREFIX, REPLACED
 from homeport.aws.operations import Principal
 from homeport.core.clock import Clock
 from homeport.core.errors import AwsError
@@ -68,6 +69,8 @@ class Gateway:
             return
         arn = query.get("containerInstanceArn", "")
         scope, instance = await self._store.read(lambda view: _admitted(view, principal, arn))
+        if _replaced(instance, query.get("agentHash", "")):
+            raise AwsError(REPLACED, "A newer agent has registered as this container instance.")
         session = Session(instance, scope, self._store, self._clock, self._ids, socket)
         session.base = self._sessions[arn].floor(self._seen) if arn in self._sessions else self._floors.get(arn, 0)
         replaced, self._sessions[arn] = self._sessions.get(arn), session
@@ -235,6 +238,11 @@ class Gateway:
         recent = self._clock.mono() - HOLD_SECONDS
         away = [self._floors.get(arn, 0) for arn, since in self._silent.items() if since > recent]
         return min([self._seen, *away, *(s.floor(self._seen) for s in self._sessions.values())])
+
+
+def _replaced(instance: Instance, agent_hash: str) -> bool:
+    """Whether another of our agents has registered as the instance since this one did."""
+    return agent_hash.startswith(HASH_PREFIX) and agent_hash != instance.version_info.get("agentHash")
 
 
 def _admitted(view: View, principal: Principal, arn: str) -> tuple[Scope, Instance]:
