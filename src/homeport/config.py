@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,6 +23,21 @@ RUN = Path("/run/homeport")
 PullBehavior = Literal["always", "once", "prefer-cached"]  # as ECS_IMAGE_PULL_BEHAVIOR of the ECS agent
 
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Listens(NamedTuple):
+    """An address and port of the API."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+def url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 class ConfigError(Exception):
     """Settings that can't be used; the text says what to do."""
 
@@ -32,12 +47,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``instance`` (8 hex characters) is drawn once per state folder and tells apart what several Homeports own on one
     machine: namespaces, links, cgroups. ``public_pool`` is a CIDR of public addresses, None until one was chosen.
+
+    Loopback always has plain HTTP on ``port``. With another ``host``, clients elsewhere are served there by TLS on
+    ``tls_port`` (one more than ``port``, unless given), or, where that is wanted ``insecure``, by plain HTTP on
+    ``port``.
     """
 
     state: str
     instance: str
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
+    tls_port: int | None = None
+    tls_cert: str | None = None  # files in PEM; None: an own certificate in ``tls`` in the state
+    tls_key: str | None = None
+    insecure: bool = False
     account_id: str = DEFAULT_ACCOUNT
     region: str = DEFAULT_REGION
     public_pool: str | None = None
@@ -74,10 +97,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.run_dir / "control.sock"
 
     @property
+    def local(self) -> bool:
+        """Whether only this machine is served."""
+        return self.host in LOOPBACK
+
+    @property
+    def everywhere(self) -> bool:
+        return self.host in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
+
+    @property
+    def listens(self) -> tuple[Listens, ...]:
+        """Where the API is served, loopback first."""
+        if self.local or (self.insecure and self.everywhere):
+            return (Listens(self.host, self.port, tls=False),)
+        outside = self.port if self.insecure else self.tls_port or self.port + 1
+        return (Listens(LOOPBACK[0], self.port, tls=False), Listens(self.host, outside, tls=not self.insecure))
+
+    @property
+    def certificate(self) -> Path:
+        """Of the listener with TLS."""
+        return Path(self.tls_cert) if self.tls_cert else self.path("tls", "server.crt")
+
+    @property
     def endpoint(self) -> str:
         """The API's base URL as clients on this machine reach it."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 (compared, not bound)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return url("http", self.host if self.local else LOOPBACK[0], self.port)
 
 
 def state_folder(given: str | None) -> Path:
@@ -115,8 +159,13 @@ def load_or_create(state: str | None, **flags: Any) -> Settings:
         settings = Settings(state=str(folder), instance=secrets.token_hex(4), **given)
     if not (len(settings.account_id) == 12 and settings.account_id.isdigit()):
         raise ConfigError(f"--account-id takes 12 digits, not {settings.account_id!r}.")
-    if not 0 < settings.port < 65536:
-        raise ConfigError(f"--port takes a number from 1 to 65535, not {settings.port}.")
+    for option, number in (("--port", settings.port), *((("--tls-port", settings.listens[-1].port),))):
+        if not 0 < number < 65536:
+            raise ConfigError(f"{option} takes a number from 1 to 65535, not {number}.")
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise ConfigError("--tls-cert and --tls-key go together.")
+    if settings.tls_port == settings.port:
+        raise ConfigError("--tls-port and --port can't be the same: loopback has plain HTTP on --port.")
     parts = urlsplit(settings.s3_endpoint or "http://none")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError("--s3-endpoint takes a URL like http://HOST:PORT.")

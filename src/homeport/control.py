@@ -1,6 +1,7 @@
 """What the command line asks of a running control plane, over a unix socket that only root can open.
 
-``GET /status``, ``/task?task=``, ``/environment``, ``/story?arn=``; ``POST /stop-tasks?seconds=``, ``/reset?seconds=``.
+``GET /status``, ``/task?task=``, ``/environment``, ``/story?arn=``, ``/tokens``; ``POST /stop-tasks?seconds=``,
+``/reset?seconds=``, ``/tokens?cluster=&region=`` (a cluster's name, "" for the Fargate pool), ``/revoke-token?id=``.
 JSON answers.
 """
 
@@ -10,15 +11,19 @@ import asyncio
 import logging
 import os
 import resource
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
 
-from homeport import __version__
-from homeport.config import Settings
-from homeport.services import ec2, ecs
+from homeport import __version__, addresses
+from homeport.aws import certificates
+from homeport.config import Settings, url
+from homeport.core import jointoken
+from homeport.core.errors import AwsError
+from homeport.services import ec2, ecs, iam
 from homeport.services.iam import keys
 from homeport.store import Tx
 
@@ -46,6 +51,9 @@ class ControlApp:
             ("GET", "/story"): self.story,
             ("POST", "/stop-tasks"): self.stop_tasks,
             ("POST", "/reset"): self.reset,
+            ("GET", "/tokens"): self.tokens,
+            ("POST", "/tokens"): self.create_token,
+            ("POST", "/revoke-token"): self.revoke_token,
         }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -159,6 +167,47 @@ class ControlApp:
 
         await self.plane.store.update(wipe, "homeport reset")
         return left
+
+    async def tokens(self, _: Query) -> list[dict[str, Any]]:
+        """The join tokens that are valid, without their secrets."""
+        found = iam.tokens.valid(self.plane.store.view())
+        return [
+            {
+                "id": t.id,
+                "cluster": t.cluster,
+                "region": t.region,
+                "created_at": t.created_at,
+                "expires_at": t.expires_at,
+            }
+            for t in found
+        ]
+
+    async def create_token(self, query: Query) -> dict[str, Any]:
+        settings = self.settings
+        name, region = query.get("cluster", ""), query.get("region", settings.region)
+        at = settings.listens[-1]
+        pin = certificates.pin_of_file(settings.certificate) if at.tls else None
+
+        def create(tx: Tx) -> dict[str, Any]:
+            cluster = ecs.clusters.find_active(tx, (settings.account_id, region), name).name if name else ""
+            token, secret = iam.tokens.create(tx, secrets.randbits, settings.account_id, region, cluster)
+            text = jointoken.JoinToken(token.id, secret, pin).text
+            hosts = addresses.of_this_machine()[:1] if settings.everywhere else [at.host]
+            server = url("https" if at.tls else "http", hosts[0] if hosts else at.host, at.port)
+            expires = {"id": token.id, "expires_at": token.expires_at}
+            return {"token": text, "cluster": cluster, "region": region, "server": server, **expires}
+
+        try:
+            return await self.plane.store.update(create, "homeport token create")
+        except iam.tokens.TooMany as error:
+            raise Refused(str(error)) from error
+        except AwsError as error:
+            raise Refused(f"{name}: {error.message}") from error
+
+    async def revoke_token(self, query: Query) -> None:
+        id = query.get("id", "")
+        if not await self.plane.store.update(lambda tx: iam.tokens.revoke(tx, id), "homeport token revoke"):
+            raise Refused(f"There is no join token {id!r}.")
 
 
 def _resident() -> int:

@@ -10,23 +10,28 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
+import ssl
 import sys
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from homeport.aws import serve
+from homeport import addresses
+from homeport.aws import certificates, serve
 from homeport.aws.app import App
 from homeport.aws.metrics import RequestMetrics
 from homeport.aws.operations import Call, Operation, Params, Principal, Service
-from homeport.config import Secrets, Settings
+from homeport.config import LOOPBACK, Secrets, Settings
 from homeport.control import ControlApp
 from homeport.core.clock import Clock
 from homeport.core.errors import AwsError
 from homeport.core.ids import Ids
 from homeport.core.paging import Tokens
+from homeport.joining import Joining
 from homeport.monitor import LoopMonitor
 from homeport.services import ec2, ecs, iam, sts
 from homeport.services.iam import keys
@@ -36,6 +41,7 @@ from homeport.store.sql import SqliteJournal
 from homeport.system import SystemClock, system_ids
 
 log = logging.getLogger("homeport.server")
+EXPLAINED = (OSError, UnusableFile, Fenced, OutcomeUnknown, StoreClosed, keys.BadMasterKey, keys.BadSeal)
 TABLES = (*ecs.TABLES, *ec2.TABLES, *iam.TABLES)
 SERVICES: Mapping[str, Service] = {s.name: s for s in (ecs.SERVICE, ec2.SERVICE, sts.SERVICE)}
 
@@ -126,9 +132,11 @@ def home(settings: Settings) -> tuple[str, str]:
 async def serve_all(settings: Settings, handed: Secrets) -> None:
     """Opens the store and serves until SIGTERM or SIGINT."""
     clock, ids = SystemClock(), system_ids()
-    api = serve.bind(settings.host, settings.port)  # first: a port that is taken must not cost a state folder
+    # First: a port that is taken must not cost a state folder.
+    bound = [(serve.bind(at.host, at.port), at.tls) for at in settings.listens]
     settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     vault = keys.Vault(keys.load_master(str(settings.master_key)))
+    tls = server_tls(settings, clock.wall()) if any(secured for _, secured in bound) else None
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     fatal: asyncio.Future[Exception] = loop.create_future()
     store = Store(SqliteJournal(settings.database), TABLES, clock, fatal=fatal.set_result)
@@ -140,8 +148,9 @@ async def serve_all(settings: Settings, handed: Secrets) -> None:
         gc.collect()
         gc.freeze()
         plane = ControlPlane(store, vault, clock, ids)
+        api = Joining(plane.app, plane, settings)
         listeners = [
-            serve.Listener(api, plane.app),
+            *(serve.Listener(sock, api, tls if secured else None) for sock, secured in bound),
             serve.Listener(serve.bind_unix(str(settings.control_socket)), ControlApp(plane, settings)),
         ]
         async with asyncio.TaskGroup() as group:
@@ -154,6 +163,15 @@ async def serve_all(settings: Settings, handed: Secrets) -> None:
         pass
     finally:
         await store.close()
+
+
+def server_tls(settings: Settings, now: float) -> ssl.SSLContext:
+    """What the listener for other machines speaks. Raises BadCertificate, OSError."""
+    if settings.tls_cert and settings.tls_key:
+        return certificates.context(Path(settings.tls_cert), Path(settings.tls_key))
+    hosts = addresses.of_this_machine() if settings.everywhere else [settings.host]
+    names = [*hosts, *LOOPBACK, socket.gethostname()]
+    return certificates.context(*certificates.own(settings.certificate.parent, names, now))
 
 
 class _Stopped(Exception):
@@ -174,7 +192,7 @@ def run(settings: Settings, handed: Secrets) -> int:
     failed = False
     try:
         uvloop.run(serve_all(settings, handed))
-    except* (OSError, UnusableFile, Fenced, OutcomeUnknown, StoreClosed, keys.BadMasterKey, keys.BadSeal) as errors:
+    except* (*EXPLAINED, certificates.BadCertificate) as errors:
         failed = True
         for error in _leaves(errors):
             log.critical("the control plane ends: %s", error)

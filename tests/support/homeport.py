@@ -6,6 +6,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ PROGRAM = [sys.executable, "-m", "homeport"]
 
 
 class Homeport:
-    """One Homeport: its state folder, how to command it, how to call it."""
+    """One Homeport: its state folder, how to command it, how to call it. ``prefix``: of its command lines, to run it
+    elsewhere than here."""
 
-    def __init__(self, state: Path) -> None:
-        self.state = state
+    def __init__(self, state: Path, prefix: Sequence[str] = ()) -> None:
+        self.state, self.prefix = state, tuple(prefix)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -26,7 +28,7 @@ class Homeport:
     def command(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs ``homeport ARGV --state STATE``."""
         done = subprocess.run(
-            [*PROGRAM, *argv, "--state", str(self.state)], capture_output=True, text=True, timeout=120
+            [*self.prefix, *PROGRAM, *argv, "--state", str(self.state)], capture_output=True, text=True, timeout=120
         )
         if check and done.returncode:
             raise AssertionError(

@@ -18,13 +18,15 @@ from homeport.core.paging import Tokens
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who signed the request. ``node`` is the id of the node that owns the key, None for the account's root key."""
+    """Who signed the request. ``node`` is the id of the node that owns the key, None for the account's root key;
+    ``cluster`` the ARN of the only cluster that it may register in, "" for the Fargate pool, None for any."""
 
     account: str
     arn: str
     user_id: str
     access_key_id: str
     node: str | None = None
+    cluster: str | None = None
 
 
 class Credential(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ def client_context(pin: str | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the pin says all; see _Pinned
     context.sslobject_class = type("Pinned", (_Pinned,), {"pin": pin})
+    context.sslsocket_class = type("PinnedSocket", (_PinnedSocket,), {"pin": pin})
     return context
 
 
@@ -26,10 +27,22 @@ class _Pinned(ssl.SSLObject):
 
     def do_handshake(self) -> None:
         super().do_handshake()
-        certificate = self.getpeercert(binary_form=True)
-        found = _pin_of(certificate) if certificate else ""
-        if not hmac.compare_digest(found, self.pin):
-            raise ssl.SSLCertVerificationError("the server's key is not the one that the join token names")
+        _compare(self.getpeercert(binary_form=True), self.pin)
+
+
+class _PinnedSocket(ssl.SSLSocket):
+    """The same over a blocking socket."""
+
+    pin = ""
+
+    def do_handshake(self, block: bool = False) -> None:
+        super().do_handshake(block)
+        _compare(self.getpeercert(binary_form=True), self.pin)
+
+
+def _compare(certificate: bytes | None, pin: str) -> None:
+    if not hmac.compare_digest(_pin_of(certificate) if certificate else "", pin):
+        raise ssl.SSLCertVerificationError("the server's key is not the one that the join token names")
 
 
 def _pin_of(certificate: bytes) -> str:

@@ -19,6 +19,8 @@ app = cyclopts.App(
 )
 image = cyclopts.App(name="image", help="The container images of this machine.")
 app.command(image)
+token = cyclopts.App(name="token", help="What other machines join with.")
+app.command(token)
 
 for name, target in {
     "up": "homeport.cli.lifecycle:up",
@@ -27,7 +29,7 @@ for name, target in {
     "reset": "homeport.cli.lifecycle:reset",
     "env": "homeport.cli.lifecycle:env",
     "server": "homeport.cli.processes:server",
-    "agent": "homeport.cli.processes:agent",
+    "agent": "homeport.cli.nodes:agent",
     "supervise": "homeport.cli.processes:supervise",
     "status": "homeport.cli.inspect:status",
     "logs": "homeport.cli.inspect:logs",
@@ -44,6 +46,12 @@ for name, target in {
     "rm": "homeport.cli.images:rm",
 }.items():
     image.command(target, name=name)
+for name, target in {
+    "create": "homeport.cli.tokens:create",
+    "list": "homeport.cli.tokens:ls",
+    "revoke": "homeport.cli.tokens:revoke",
+}.items():
+    token.command(target, name=name)
 
 
 class CommandError(Exception):

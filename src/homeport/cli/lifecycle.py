@@ -21,8 +21,8 @@ from cyclopts import Parameter
 from homeport import config
 from homeport.cli import CommandError, control, last_words, supervisor
 from homeport.cli import public_pool as pools
-from homeport.cli.terminal import console
-from homeport.config import ConfigError, Secrets, Settings
+from homeport.cli.terminal import console, warn
+from homeport.config import ConfigError, Listens, Secrets, Settings
 
 State = Annotated[str | None, Parameter(name="--state", help="State folder (HOMEPORT_STATE, else /var/lib/homeport).")]
 REQUIRED = {"containerd": "containerd", "runc": "runc", "nft": "nftables", "ip": "iproute2", "setpriv": "util-linux"}
@@ -33,7 +33,18 @@ STOP_SECONDS = 40  # for tasks to stop by themselves at `down` and `reset`: thei
 def up(
     *,
     port: Annotated[int | None, Parameter(help="Port of the API (default 4566).")] = None,
-    host: Annotated[str | None, Parameter(help="Address of the API (default 127.0.0.1).")] = None,
+    host: Annotated[
+        str | None,
+        Parameter(help="Address of the API for other machines, by TLS; 0.0.0.0 for all (default: none, 127.0.0.1)."),
+    ] = None,
+    tls_port: Annotated[int | None, Parameter(help="Port of TLS there (default: one more than --port).")] = None,
+    tls_cert: Annotated[
+        Path | None, Parameter(help="Certificate chain in PEM to use in place of an own certificate.")
+    ] = None,
+    tls_key: Annotated[Path | None, Parameter(help="Its key in PEM; both or neither.")] = None,
+    insecure: Annotated[
+        bool | None, Parameter(help="Plain HTTP on --host: whoever can listen reads and changes everything.")
+    ] = None,
     state: State = None,
     detach: Annotated[
         bool, Parameter(help="Return when the API answers and the node is registered.", negative="")
@@ -76,6 +87,10 @@ def up(
     flags = {
         "port": port,
         "host": host,
+        "tls_port": tls_port,
+        "tls_cert": str(tls_cert.absolute()) if tls_cert else None,
+        "tls_key": str(tls_key.absolute()) if tls_key else None,
+        "insecure": insecure,
         "account_id": account_id,
         "region": region,
         "public_pool": public_pool,
@@ -109,18 +124,28 @@ def _running(state: str | None) -> Settings | None:
 
 def _settings(state: str | None, flags: dict[str, Any]) -> Settings:
     """New or saved settings, checked against this machine, with a public pool, saved."""
+    from homeport.agent import membership
+
+    check_machine()
+    if membership.file_of(str(config.state_folder(state))).exists():
+        raise CommandError(f"{config.state_folder(state)} is the state of a node. Name another with --state DIR.")
+    settings = config.load_or_create(state, **flags)
+    for at in settings.listens:
+        if problem := _taken(at):
+            option = "--tls-port" if at.tls else "--port"
+            where = config.url("https" if at.tls else "http", at.host, at.port)
+            raise CommandError(f"{where} can't be used: {problem}. Choose another port with {option}.")
+    settings = _with_s3_key(pools.claimed(settings, asked=flags["public_pool"] is not None))
+    config.save(settings)
+    return settings
+
+
+def check_machine() -> None:
+    """Whether this machine can run tasks. Raises CommandError."""
     if os.geteuid() != 0:
         raise CommandError("Homeport makes network namespaces and runs containers: run it as root (sudo).")
     if missing := sorted({package for binary, package in REQUIRED.items() if not shutil.which(binary)}):
         raise CommandError(f"These programs are missing: {', '.join(missing)}. Install them with: make setup")
-    settings = config.load_or_create(state, **flags)
-    if settings.host not in ("127.0.0.1", "::1", "localhost"):
-        raise ConfigError("The API has no TLS yet, so it listens on loopback only: --host 127.0.0.1.")
-    if problem := _taken(settings):
-        raise CommandError(f"{settings.endpoint} can't be used: {problem}. Choose another port with --port.")
-    settings = _with_s3_key(pools.claimed(settings, asked=flags["public_pool"] is not None))
-    config.save(settings)
-    return settings
 
 
 def _efs(given: list[str] | None) -> dict[str, str] | None:
@@ -144,20 +169,21 @@ def _with_s3_key(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, s3_key=vault.seal(key, S3_KEY))
 
 
-def _taken(settings: Settings) -> str | None:
+def _taken(at: Listens) -> str | None:
     """Why the API can't listen where it shall, found out before anything is started."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((at.host, at.port))
             probe.listen()
         except OSError as error:
             return error.strerror
     return None
 
 
-def _detached(settings: Settings, root: Secrets) -> subprocess.Popen[bytes]:
+def detached(settings: Settings, root: Secrets) -> subprocess.Popen[bytes]:
+    """A supervisor's process, in the background."""
     logs = settings.path("logs")
     logs.mkdir(mode=0o700, exist_ok=True)
     with (logs / "supervisor.log").open("ab") as output:
@@ -175,7 +201,7 @@ def _start(settings: Settings, root: Secrets) -> subprocess.Popen[bytes]:
     """The supervisor's process, once everything is ready. Raises CommandError with the cause where it doesn't get so
     far; the supervisor has ended then."""
     before = last_words.position(settings)
-    process = _detached(settings, root)
+    process = detached(settings, root)
     try:
         with _spinner("Starting Homeport"):
             control.await_ready(settings, lambda: process.poll() is None)
@@ -202,6 +228,11 @@ def _stay(process: subprocess.Popen[bytes]) -> None:
 def _say_hello(settings: Settings) -> None:
     where = "" if settings.state == config.DEFAULT_STATE else f" --state {shlex.quote(settings.state)}"
     program = sys.argv[0] if sys.argv[0].endswith("homeport") else "homeport"
+    outside = settings.listens[-1]
+    if outside.tls:
+        print(f"Other machines reach it by TLS: {config.url('https', outside.host, outside.port)}")
+    elif not settings.local:
+        warn("other machines reach the API by plain HTTP: whoever can listen reads and changes everything.")
     print(f"Homeport answers on {settings.endpoint}. Paste these to use it:")
     print(f'  eval "$({program} env{where})"')
     print("  aws ecs create-cluster --cluster-name demo")

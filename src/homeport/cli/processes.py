@@ -6,14 +6,19 @@ import asyncio
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlsplit
 
+import msgspec
 from cyclopts import Parameter
 
 from homeport import config
 from homeport.cli import CommandError
 from homeport.cli.lifecycle import S3_KEY, State
+
+if TYPE_CHECKING:
+    from homeport.agent.config import AgentSettings
+    from homeport.agent.membership import Membership
 
 
 def _logging(level: str) -> None:
@@ -28,6 +33,7 @@ def supervise(
     started_before: Annotated[bool, Parameter(help="Never give up: it has run before.", negative="")] = False,
 ) -> None:
     """Run and supervise the control plane and this machine's agent (what `up` starts in the background)."""
+    from homeport.agent import membership
     from homeport.cli import supervisor
     from homeport.services.iam import keys
 
@@ -38,9 +44,14 @@ def supervise(
     if lock is None:
         raise CommandError(f"Another supervisor already runs for {settings.state}.")
     try:
-        node = keys.local_node_key(keys.Vault(keys.load_master(str(settings.master_key))))
-        anew = asyncio.run(supervisor.supervise(settings, root, config.Secrets(*node), started_before=started_before))
-    except (supervisor.CannotStart, keys.BadMasterKey, OSError) as error:
+        joined = membership.load(settings.state)
+        if joined is not None:
+            children = [supervisor.node(settings, config.Secrets(joined.access_key, joined.secret_key))]
+        else:
+            own = keys.local_node_key(keys.Vault(keys.load_master(str(settings.master_key))))
+            children = supervisor.children(settings, root, config.Secrets(*own))
+        anew = asyncio.run(supervisor.supervise(children, started_before=started_before))
+    except (supervisor.CannotStart, keys.BadMasterKey, OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     if anew:
         logging.getLogger("homeport.supervisor").info("running the program anew")
@@ -63,46 +74,62 @@ def server(
     sys.exit(control_plane.run(settings, handed))
 
 
-def agent(
-    *,
-    server: Annotated[str, Parameter(help="URL of the control plane.")],
-    fargate: Annotated[bool, Parameter(help="Join the Fargate pool.", negative="")] = False,
-    zone: Annotated[str | None, Parameter(help="Serve this availability zone only.")] = None,
-    overcommit: Annotated[float | None, Parameter(help="Processor overcommitment (default 16).")] = None,
-    state: State = None,
-) -> None:
-    """Run this machine's agent in the foreground, with the key in HOMEPORT_ACCESS_KEY and HOMEPORT_SECRET_KEY."""
-    from homeport.agent import main
+def run_agent(
+    settings: config.Settings,
+    key: config.Secrets,
+    server: str | None,
+    fargate: bool,
+    zone: str | None,
+    overcommit: float | None,
+) -> int:
+    """This machine's agent in the foreground; its exit code. ``server`` and the like are those of a control plane's own
+    node; one that has joined elsewhere has them in its state folder."""
+    from homeport.agent import main, membership
 
-    settings = config.load(state)
-    handed = config.handed_secrets()
-    _logging(settings.log_level)
-    if not fargate:
-        raise CommandError("Only Fargate nodes are served yet: add --fargate.")
-    if not handed.access_key or not handed.secret_key:
+    if not key.access_key or not key.secret_key:
         raise CommandError("The agent needs its node's key in HOMEPORT_ACCESS_KEY and HOMEPORT_SECRET_KEY.")
-    sys.exit(
-        main.run(
-            main.AgentSettings(
-                state=settings.state,
-                instance=settings.instance,
-                endpoint=server,
-                access_key=handed.access_key,
-                secret_key=handed.secret_key,
-                region=settings.region,
-                fargate=fargate,
-                zone=zone,
-                overcommit_cpu=overcommit or settings.overcommit_cpu,
-                overcommit_memory=settings.overcommit_memory,
-                public_pool=settings.public_pool or "",
-                containerd=settings.containerd,
-                s3_folder=settings.s3_folder,
-                s3_endpoint=_s3_url(settings),
-                efs=settings.efs,
-                pull_behavior=settings.image_pull_behavior,
-                task_endpoints=settings.task_endpoints,
-            )
-        )
+    joined = membership.load(settings.state)
+    if joined is None and server is None:
+        raise CommandError("The agent needs the control plane's URL: --server URL.")
+    logs = settings.path("logs")
+    logs.mkdir(mode=0o700, exist_ok=True)
+    _logging(settings.log_level)
+    told = main.AgentSettings(
+        state=settings.state,
+        instance=settings.instance,
+        endpoint=server or "",
+        access_key=key.access_key,
+        secret_key=key.secret_key,
+        region=settings.region,
+        fargate=fargate,
+        zone=zone,
+        overcommit_cpu=overcommit or settings.overcommit_cpu,
+        overcommit_memory=settings.overcommit_memory,
+        public_pool=settings.public_pool or "",
+        containerd=settings.containerd,
+        s3_folder=settings.s3_folder,
+        s3_endpoint=_s3_url(settings),
+        efs=settings.efs,
+        pull_behavior=settings.image_pull_behavior,
+        task_endpoints=settings.task_endpoints,
+    )
+    return main.run(told if joined is None else _as_joined(told, joined))
+
+
+def _as_joined(told: AgentSettings, joined: Membership) -> AgentSettings:
+    return msgspec.structs.replace(
+        told,
+        endpoint=joined.server,
+        pin=joined.pin,
+        region=joined.region,
+        cluster=joined.cluster or told.cluster,
+        fargate=not joined.cluster,
+        public_pool=joined.public_pool,
+        zone=joined.zone,
+        external=joined.external,
+        auto_scaling_group=joined.auto_scaling_group,
+        attributes=joined.attributes,
+        reserved_memory=joined.reserved_memory,
     )
 
 

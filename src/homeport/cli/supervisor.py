@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from homeport.config import Secrets, Settings, with_secrets
@@ -24,6 +25,7 @@ log = logging.getLogger("homeport.supervisor")
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0  # seconds before a process that ended is started again: doubles up to the last
 PROVEN = 10.0  # seconds after which a process counts as well started and its delay is forgotten
 LOCK_ATTEMPTS = 10  # 20 ms apart
+NODE_ENDED = 5  # exit code of an agent that would only disturb: another one has its node's key
 GRACE = 15.0  # seconds that a process gets to end before SIGKILL
 # The control plane needs no privilege: it runs without capabilities, and both end when the supervisor does.
 UNPRIVILEGED = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
@@ -93,10 +95,18 @@ class CannotStart(Exception):
 
 
 class Child:
-    """One supervised process."""
+    """One supervised process. ``final``: the exit code after which it isn't started again."""
 
-    def __init__(self, name: str, argv: list[str], environment: dict[str, str], output: Path, privileged: bool) -> None:
-        self.name, self.environment, self.output = name, environment, output
+    def __init__(
+        self,
+        name: str,
+        argv: list[str],
+        environment: dict[str, str],
+        output: Path,
+        privileged: bool,
+        final: int | None = None,
+    ) -> None:
+        self.name, self.environment, self.output, self.final = name, environment, output, final
         drop = () if privileged else UNPRIVILEGED
         self.argv = ["setpriv", "--pdeathsig", "TERM", *drop, "--", *argv]
 
@@ -111,7 +121,7 @@ class Child:
                 return
             lasted = asyncio.get_running_loop().time() - born > PROVEN
             proven = proven or lasted
-            if code > 0 and not proven:
+            if code > 0 and (not proven or code == self.final):
                 raise CannotStart(f"{self.name} ended with exit code {code}")
             delay = FIRST_DELAY if lasted else min(delay * 2, LAST_DELAY)
             try:
@@ -153,7 +163,15 @@ def children(settings: Settings, root: Secrets, node: Secrets) -> list[Child]:
     ]
 
 
-async def supervise(settings: Settings, root: Secrets, node: Secrets, *, started_before: bool = False) -> bool:
+def node(settings: Settings, key: Secrets) -> Child:
+    """The agent of a machine that has joined a control plane elsewhere."""
+    logs = settings.path("logs")
+    logs.mkdir(mode=0o700, exist_ok=True)
+    argv = [sys.executable, "-m", "homeport", "agent", "--state", settings.state]
+    return Child("agent", argv, with_secrets(key), logs / "agent.log", privileged=True, final=NODE_ENDED)
+
+
+async def supervise(children: Sequence[Child], *, started_before: bool = False) -> bool:
     """Runs until SIGTERM, SIGINT (returns False) or SIGHUP (returns True: run the program anew). ``started_before``: it
     has run on this machine, so whatever fails is tried again for ever. Raises CannotStart, with nothing running."""
     stop, anew = asyncio.Event(), False
@@ -169,7 +187,7 @@ async def supervise(settings: Settings, root: Secrets, node: Secrets, *, started
     loop.add_signal_handler(signal.SIGHUP, hang_up)
     running = [
         asyncio.create_task(child.run(stop, started_before=started_before), name=f"supervise {child.name}")
-        for child in children(settings, root, node)
+        for child in children
     ]
     await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
     stop.set()  # the others end in good order

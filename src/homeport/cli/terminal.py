@@ -19,8 +19,17 @@ def console() -> Console:
 
 def complain(text: str) -> None:
     """An error, to standard error."""
+    _tell("error", text)
+
+
+def warn(text: str) -> None:
+    """What must not be overlooked, to standard error."""
+    _tell("WARNING", text)
+
+
+def _tell(word: str, text: str) -> None:
     colour = sys.stderr.isatty()
-    print(f"{chr(27)}[1;31merror:{chr(27)}[0m {text}" if colour else f"error: {text}", file=sys.stderr)
+    print(f"{chr(27)}[1;31m{word}:{chr(27)}[0m {text}" if colour else f"{word}: {text}", file=sys.stderr)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -74,10 +74,19 @@ def put_root(tx: Tx, vault: Vault, account: str, access_key: str, secret: str, n
 
 
 def put_node(
-    tx: Tx, vault: Vault, node: str, access_key: str, secret: str, now: float, *, account: str | None = None
+    tx: Tx,
+    vault: Vault,
+    node: str,
+    access_key: str,
+    secret: str,
+    now: float,
+    *,
+    account: str | None = None,
+    cluster: str | None = None,
 ) -> None:
     """Adds a key of a node (it may have several while one is changed for another). ``account``: whose node it is; None
-    for the account of the one root key there is. Raises ValueError where that isn't one, or the id is in use."""
+    for the account of the one root key there is. ``cluster``: as in ``AccessKey``. Raises ValueError where there isn't
+    one root key, or the id is in use."""
     if account is None:
         roots = tx.find(ACCESS_KEYS, GLOBAL, "owner", "root")
         if len(roots) != 1:
@@ -94,6 +103,7 @@ def put_node(
             user_id=_user_id(account, node),
             created_at=now,
             node=node,
+            cluster=cluster,
         )
         tx.put(ACCESS_KEYS, GLOBAL, key)
 
@@ -115,7 +125,12 @@ def lookup(view: View, vault: Vault, access_key: str) -> Credential | None:
     if cached is not None and cached[0] is record:
         return cached[1]
     principal = Principal(
-        account=record.account, arn=record.arn, user_id=record.user_id, access_key_id=record.id, node=record.node
+        account=record.account,
+        arn=record.arn,
+        user_id=record.user_id,
+        access_key_id=record.id,
+        node=record.node,
+        cluster=record.cluster,
     )
     credential = Credential(secret=vault.open(record.sealed, _context(record.id)), principal=principal)
     vault.opened[access_key] = (record, credential)

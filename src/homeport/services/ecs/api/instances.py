@@ -38,6 +38,9 @@ def register_container_instance(tx: Tx, call: Call, params: Params) -> dict[str,
     if fargate and call.principal.node is None:
         raise access_denied("Only a node's own key can join the Fargate pool.")
     cluster = None if fargate else clusters.find_active(tx, call.scope, params.get("cluster"))
+    allowed = call.principal.cluster
+    if allowed is not None and allowed != (cluster.arn if cluster else ""):
+        raise access_denied(f"{call.principal.arn} may join only {allowed or 'the Fargate pool'}.")
     scope = POOL if fargate else Scope(*call.scope)
     token, tagged = _token(params), tags.parse(params.get("tags"))
     known = _known(tx, call, params.get("containerInstanceArn"), token, scope, cluster)
@@ -55,7 +58,8 @@ def register_container_instance(tx: Tx, call: Call, params: Params) -> dict[str,
             _stop_forgotten(tx, known.arn)
     else:
         instance = _fresh(call, cluster, told, {"custom": custom, "tags": tagged, **changes})
-    instance = replace(instance, auto_scaling_group=instance.attribute(GROUP_ATTRIBUTE) or None)
+    group = instance.attribute(GROUP_ATTRIBUTE) or None
+    instance = replace(instance, auto_scaling_group=group)
     tx.put(INSTANCES, scope, instance)
     room = rooms.of(tx, scope, instance, tx.get(ROOMS, scope, instance.id))
     tx.put(ROOMS, scope, replace(room, provider=capacity_providers.of_instance(tx, scope, instance)))
