@@ -293,7 +293,7 @@ def test_what_is_refused_at_creation(ecs: Ecs, params: dict[str, Any], text: str
 
 
 def test_more_than_twenty_capacity_providers_are_refused(ecs: Ecs) -> None:
-    with ecs.refused("LimitExceededException", "A cluster can have at most 20 capacity providers."):
+    with ecs.refused("InvalidParameterException", "A cluster can have at most 20 capacity providers."):
         ecs("CreateCluster", capacityProviders=["FARGATE"] * 21)
 
 

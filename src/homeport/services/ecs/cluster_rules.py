@@ -56,7 +56,7 @@ def check_service_connect(defaults: dict[str, Any] | None) -> None:
 def check_providers(providers: Sequence[str], strategy: Sequence[Mapping[str, Any]], known: Container[str]) -> None:
     """The names of a cluster's capacity providers, of those that are ``known``, and its default strategy over them."""
     if len(providers) > MAX_PROVIDERS:
-        raise AwsError("LimitExceededException", f"A cluster can have at most {MAX_PROVIDERS} capacity providers.")
+        raise invalid_parameter(f"A cluster can have at most {MAX_PROVIDERS} capacity providers.")
     for provider in providers:
         if provider not in known:
             raise invalid_parameter(
