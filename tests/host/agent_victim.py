@@ -87,7 +87,7 @@ async def main(state: str, name: str, pool: str, root: str, groups: str, at: int
     await asyncio.gather(driver.open(), network.open())
     await network.groups(msgspec.json.decode(groups, type=HomeportGroupsMessage))
     victim.watch(driver, "pull", "create", "start", "restart", "exec", "kill", "remove", "remove_task")
-    victim.watch(network, "attach", "detach")
+    victim.watch(network, "attach", "join", "detach")
     victim.watch(records, "save")
     victim.watch(pipe, "call")
     lines = asyncio.StreamReader()

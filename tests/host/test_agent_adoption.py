@@ -29,6 +29,7 @@ from homeport.agentapi import (
     InterfaceSpec,
     MountPoint,
     PayloadTask,
+    PortMapping,
     RestartPolicy,
     TaskSpec,
     Volume,
@@ -161,7 +162,7 @@ def task(number: int, **members: Any) -> PayloadTask:
         private_dns_name="ip-172-31-0-5.ec2.internal",
         groups=("sg-1",),
     )
-    given = {"containers": (shell("main", SCRIPT),)} | members
+    given = {"containers": (shell("main", SCRIPT),), "interface": interface} | members
     spec = TaskSpec(
         family="victim",
         revision=1,
@@ -169,7 +170,6 @@ def task(number: int, **members: Any) -> PayloadTask:
         availability_zone="us-east-1a",
         cpu=256,
         memory=256,
-        interface=interface,
         **given,
     )
     arn = f"arn:aws:ecs:us-east-1:123456789012:task/demo/{task_id}"
@@ -178,6 +178,12 @@ def task(number: int, **members: Any) -> PayloadTask:
 
 def shell(name: str, script: str, **members: Any) -> ContainerSpec:
     return ContainerSpec(name=name, image=IMAGE, entry_point=("sh", "-c"), command=(script,), **members)
+
+
+def bridged(number: int) -> PayloadTask:
+    """A task in the bridge with a port that is always the same: free again whenever the task before is STOPPED."""
+    ports = (PortMapping(container_port=80, host_port=8080), PortMapping(container_port=81))
+    return task(number, containers=(shell("main", SCRIPT, ports=ports),), interface=None, network_mode="bridge")
 
 
 def many(number: int) -> PayloadTask:
@@ -284,6 +290,32 @@ def _deaths(control: Control, random: Random) -> Iterator[Death]:
         if missing:
             yield Death(1, missing)
         yield Death(random.randint(1, 5))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.feature("Ports of bridge tasks are told and kept whenever the agent is killed")
+def test_killed_at_every_effect_of_a_task_in_the_bridge(tmp_path: Path, machine: Machine) -> None:
+    state = tmp_path / "state"
+    of = instance(state)
+    load(of.state)
+    control = Control(state, machine.root)
+    try:
+        control.live(bridged(0), (Death(0),), "during")
+        effects = control.effects
+        assert effects >= 12
+        for at in range(1, effects + 1):
+            control.live(bridged(at), chain((Death(at),), repeat(Death(0))), "during")
+            where = f"killed during effect {at} of {effects}"
+            assert control.statuses[-1] == "STOPPED", where
+            assert control.containers["main"].get("reason") is None, where
+            assert control.containers["main"]["exitCode"] == 5, where
+            fixed, dynamic = control.containers["main"]["networkBindings"]
+            assert (fixed["hostPort"], dynamic["hostPort"] >= 32768) == (8080, True), where
+        assert "join" in control.last
+    finally:
+        destroy_all(INSTANCE, state / "agent", machine.root)
+        stop_containerd(of)
+    assert left_behind(of) == []
 
 
 def load(state: Path) -> None:
