@@ -188,7 +188,7 @@ class World:
         await asyncio.wait(self._running)
         self._running = []
 
-    async def call(self, name: str, principal: Principal = ROOT, **params: Any) -> dict[str, Any]:
+    async def call(self, name: str, principal: Principal = ROOT, /, **params: Any) -> dict[str, Any]:
         """An operation, its input and output checked against the model."""
         model, operation = MODEL.operation_model(name), ecs.SERVICE.operations[name]
         hidden = {"clientToken"} - model.input_shape.members.keys()  # Amazon's agent sends it all the same
@@ -212,7 +212,7 @@ class World:
         _fits(answer or {}, model.output_shape)
         return answer or {}
 
-    async def refused(self, name: str, principal: Principal = ROOT, **params: Any) -> tuple[str, str]:
+    async def refused(self, name: str, principal: Principal = ROOT, /, **params: Any) -> tuple[str, str]:
         """(code, message) of the error that the call is answered with; it changes nothing."""
         version = self.store.version
         try:

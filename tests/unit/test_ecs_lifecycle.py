@@ -80,7 +80,7 @@ CODE0 = app("STOPPED", ran=True, exit_code=0)
         (task(S.PROVISIONING, N.NONE, instance=None, **STOPPING), S.DEPROVISIONING),
         (task(S.PENDING, N.HANDED, **STOPPING), None),
         (task(S.PENDING, N.STOPPED, **STOPPING), S.DEPROVISIONING),
-        (task(S.PENDING, N.STOPPED, fargate=False, **STOPPING), S.STOPPED),
+        (task(S.PENDING, N.STOPPED, fargate=False, charged=False, **STOPPING), S.STOPPED),
         (task(S.PENDING, N.HANDED, lost=True, **STOPPING), S.DEPROVISIONING),
         # asked to stop after a process was started: it has been RUNNING
         (task(S.PROVISIONING, N.STOPPED, CODE0, **STOPPING), S.PENDING),
@@ -91,7 +91,8 @@ CODE0 = app("STOPPED", ran=True, exit_code=0)
         (task(S.DEACTIVATING, N.RUNNING, **RAN, **STOPPING), S.STOPPING),
         (task(S.STOPPING, N.RUNNING, **RAN, **STOPPING), None),
         (task(S.STOPPING, N.STOPPED, **RAN, **STOPPING), S.DEPROVISIONING),
-        (task(S.STOPPING, N.STOPPED, fargate=False, **RAN, **STOPPING), S.STOPPED),
+        (task(S.STOPPING, N.STOPPED, fargate=False, **RAN, **STOPPING), FreeRoom("arn:instance", Taken(256, 512))),
+        (task(S.STOPPING, N.STOPPED, fargate=False, charged=False, **RAN, **STOPPING), S.STOPPED),
         (task(S.STOPPING, N.RUNNING, lost=True, **RAN, **STOPPING), S.DEPROVISIONING),
         (task(S.DEPROVISIONING, N.STOPPED, **STOPPING), DeleteInterface("eni-1")),
         (task(S.DEPROVISIONING, N.STOPPED, attachments=(), **STOPPING), FreeRoom("arn:instance", Taken(256, 512))),

@@ -443,8 +443,9 @@ def test_an_account_registers_container_instances_in_its_clusters() -> None:
             ({"containerInstanceArn": made["containerInstanceArn"][:-1] + "x"}, "ClientException"),
         ):
             assert (await world.refused("RegisterContainerInstance", ROOT, **{**params, **bad}))[0] == code
-        # nothing is placed on them yet, and that is said
-        assert (await world.refused("RunTask", **world.task_params(launchType="EC2")))[0] == UNSUPPORTED
+        # nothing is placed on one whose agent never connected, and that is said
+        answer = await world.run_task(launchType="EC2")
+        assert (answer["tasks"], [f["reason"] for f in answer["failures"]]) == ([], ["AGENT"])
         endpoint = await world.call("DiscoverPollEndpoint", node("n1"), cluster="demo", containerInstance="x")
         assert set(endpoint.values()) == {"http://127.0.0.1:4566/"}
 

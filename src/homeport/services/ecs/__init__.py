@@ -12,9 +12,10 @@ from homeport.services.ecs.model.definition import DEFINITIONS, FAMILIES
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS
 from homeport.services.ecs.model.setting import SETTINGS
 from homeport.services.ecs.model.task import TASKS, TOKENS
+from homeport.services.ecs.model.waiting import WAITING
 from homeport.services.ecs.tasks import stop_all, unfinished
 
-TABLES = (CLUSTERS, DEFINITIONS, FAMILIES, TASKS, TOKENS, INSTANCES, ROOMS, SETTINGS, PROVIDERS)
+TABLES = (CLUSTERS, DEFINITIONS, FAMILIES, TASKS, TOKENS, INSTANCES, ROOMS, SETTINGS, PROVIDERS, WAITING)
 
 __all__ = [
     "INSTANCES",

@@ -6,6 +6,7 @@ from homeport.services.ec2 import eni
 from homeport.services.ecs import deletion, lifecycle, rooms
 from homeport.services.ecs.lifecycle import DeleteInterface, Effect, FreeRoom
 from homeport.services.ecs.model.task import TASKS, Task, TaskStatus
+from homeport.services.ecs.model.waiting import WAITING
 from homeport.store import Key, Scope, Tx
 
 
@@ -32,10 +33,13 @@ def carry_out(tx: Tx, scope: Scope, task: Task, effect: Effect) -> Task:
 
 
 def save(tx: Tx, scope: Scope, before: Task, after: Task) -> None:
-    """Stores a changed task; its interface is in use as soon as its attachment is, its definition no longer than it."""
+    """Stores a changed task; its interface is in use as soon as its attachment is, its definition no longer than it,
+    and it waits for room no longer than it shall run."""
     if after == before:
         return
     tx.put(TASKS, scope, after)
+    if after.desired_status == "STOPPED":
+        tx.delete(WAITING, scope, after.id)
     was, now = before.interface, after.interface
     if now and now.status == "ATTACHED" and (was is None or was.status != "ATTACHED") and after.interface_id:
         eni.attached(tx, scope, after.interface_id, tx.now)

@@ -10,6 +10,7 @@ from homeport.services.ecs.model.cluster import CLUSTERS
 from homeport.services.ecs.model.definition import DEFINITIONS, FAMILIES
 from homeport.services.ecs.model.setting import SETTINGS
 from homeport.services.ecs.model.task import TASKS, TOKENS
+from homeport.services.ecs.model.waiting import WAITING
 from homeport.store import Table, Tx
 
 
@@ -19,7 +20,7 @@ def forget_all(tx: Tx) -> None:
     for _, task in tx.each(TASKS):
         if task.charged and task.instance:
             rooms.free(tx, task.instance, task.taken)
-    tables: tuple[Table[Any], ...] = (CLUSTERS, DEFINITIONS, FAMILIES, TASKS, TOKENS, SETTINGS, PROVIDERS)
+    tables: tuple[Table[Any], ...] = (CLUSTERS, DEFINITIONS, FAMILIES, TASKS, TOKENS, SETTINGS, PROVIDERS, WAITING)
     for table in tables:
         for scope, record in list(tx.each(table)):
             tx.delete(table, scope, table.id(record))

@@ -6,30 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from homeport.core import arn
 from homeport.core.errors import AwsError
 from homeport.core.ids import Ids
 from homeport.services.ec2 import eni
 from homeport.services.ec2.model import INTERFACES, SUBNETS, NetworkInterface
-from homeport.services.ecs import definitions, lifecycle, overrides, placement, rooms
+from homeport.services.ecs import capacity_providers, definitions, lifecycle, needs, overrides, placement, rooms
+from homeport.services.ecs.model.capacity_provider import PROVIDERS
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.definition import TaskDefinition
-from homeport.services.ecs.model.instance import Room
 from homeport.services.ecs.model.task import TASKS, Attachment, Container, Task
-from homeport.store import Scope, Tx
+from homeport.services.ecs.model.waiting import MAX_WAITING, WAITING, WAITING_SECONDS, Network, Waiting
+from homeport.services.ecs.placement import Constraint, Demand, Placement, Refusals, StoreIndex, Strategy
+from homeport.store import Scope, Tx, View
 
 NO_CAPACITY = "Capacity is unavailable at this time. Please try again later or in a different availability zone"
+NO_ACTIVE, EMPTY = "NO ACTIVE INSTANCES", "EMPTY CAPACITY PROVIDER"
 FARGATE_STORAGE = 20  # GiB of ephemeral storage that a Fargate task has
+_FARGATE_ARCHITECTURE = "X86_64"  # of Fargate's tasks that don't ask for one
 _FULL = ("InsufficientFreeAddressesInSubnet", "InsufficientAddressCapacity")
-
-
-class Network(msgspec.Struct, frozen=True):
-    """A checked awsvpcConfiguration."""
-
-    subnets: tuple[str, ...]
-    groups: tuple[str, ...]
-    public: bool = False
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +44,15 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     platform_version: str | None = None
     started_by: str | None = None
     reference_id: str | None = None
+    constraints: tuple[Constraint, ...] = ()
+    strategy: tuple[Strategy, ...] = ()
     overrides: dict[str, Any] = {}
     tags: dict[str, str] = {}
     image_digests: dict[str, str] = {}
+
+    @property
+    def fargate(self) -> bool:
+        return self.launch_type == "FARGATE"
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -57,42 +60,130 @@ class Failure(msgspec.Struct, frozen=True):
 
     reason: str
     detail: str = ""
+    arn: str = ""  # of the instance that refused
+
+    def shown(self) -> dict[str, str]:
+        return {member: value for member, value in msgspec.structs.asdict(self).items() if value}
 
 
-def start(tx: Tx, scope: Scope, launch: Launch, ids: Ids, now: float) -> Task | Failure:
-    """Makes and places one Fargate task. Without a free address it is made nevertheless, and ends, as ECS lets it."""
-    subnets = _by_use(tx, scope, launch.network.subnets if launch.network else ())
-    platform = launch.definition.members.get("runtimePlatform") or {}
-    demand = placement.Demand(
-        cpu=launch.cpu,
-        memory=launch.memory,
-        region=scope[1],
-        zones=tuple(dict.fromkeys(zone for _, zone in subnets)),
-        architecture=platform.get("cpuArchitecture") or "X86_64",
-        networked=launch.network is not None,
+def start(tx: Tx, scope: Scope, launch: Launch, ids: Ids, now: float) -> Task | list[Failure]:
+    """Makes and places one task. Without a free address it is made nevertheless, and ends, as ECS lets it; where its
+    capacity provider has managed scaling, it waits for room."""
+    demand = demanded(tx, scope, launch)
+    placed = placement.choose(demand, StoreIndex(tx, scope), picker(ids))
+    if placed is not None:
+        return settle(tx, scope, _record(launch, ids, now), launch.network, placed, ids, now)
+    if _may_wait(tx, scope, launch):
+        return _wait(tx, scope, demand, launch, ids, now)
+    return _failures(tx, scope, launch, demand, ids)
+
+
+def start_on(tx: Tx, scope: Scope, launch: Launch, id: str, ids: Ids, now: float) -> Task | Failure:
+    """Makes one task on the container instance with this id, which the caller chose: no constraint is asked."""
+    demand = demanded(tx, scope, launch)
+    index = StoreIndex(tx, scope)
+    room = index.room(launch.cluster.arn, id)
+    assert room is not None  # the caller has found its instance
+    reason = placement.refusal(demand, room, index)
+    if reason is not None:
+        return Failure(reason, arn=room.arn)
+    placed = Placement(room, room.zone or next(iter(demand.zones), None), room.gpus[: demand.gpus])
+    return settle(tx, scope, _record(launch, ids, now), launch.network, placed, ids, now)
+
+
+def demanded(view: View, scope: Scope, launch: Launch) -> Demand:
+    """What the task needs of an instance."""
+    subnets = _by_use(view, scope, launch.network.subnets if launch.network else ())
+    architecture = needs.architecture(launch.definition)
+    common: dict[str, Any] = {
+        "cpu": launch.cpu,
+        "memory": launch.memory,
+        "region": scope[1],
+        "zones": tuple(dict.fromkeys(zone for _, zone in subnets)),
+        "networked": launch.network is not None,
+    }
+    if launch.fargate:
+        return Demand(architecture=architecture or _FARGATE_ARCHITECTURE, **common)
+    tcp, udp = needs.host_ports(launch.definition)
+    return Demand(
+        architecture=architecture,
+        tcp=tcp,
+        udp=udp,
+        gpus=needs.gpus(definitions.containers(launch.definition)),
+        attributes=tuple((name, None) for name in launch.definition.requires_attributes),
+        cluster=launch.cluster.arn,
+        launch_type=launch.launch_type,
+        provider=launch.capacity_provider,
+        group=launch.group,
+        constraints=launch.constraints,
+        strategy=launch.strategy,
+        **common,
     )
-    placed = placement.place(demand, placement.StoreIndex(tx, scope), lambda n: int(ids.new("hex"), 16) % n)
-    if isinstance(placed, placement.Refusals):
-        return Failure(NO_CAPACITY, placed.detail)
-    task = _record(launch, ids, now)
-    if launch.network is not None:
+
+
+def settle(tx: Tx, scope: Scope, task: Task, network: Network | None, placed: Placement, ids: Ids, now: float) -> Task:
+    """Stores the task on its instance, with its interface, or condemned where no subnet has an address left."""
+    if network is not None:
+        subnets = _by_use(tx, scope, network.subnets)
         reachable = [id for id, zone in subnets if placed.room.zone in (None, zone)]
-        task = _with_interface(tx, scope, task, reachable, launch.network, ids, now)
+        task = _with_interface(tx, scope, task, reachable, network, ids, now)
     if task.desired_status == "RUNNING":
-        task = _placed(tx, task, placed.room)
+        task = lifecycle.placed(task, placed.room.arn, placed.zone, placed.gpus, now)
+        rooms.charge(tx, placed.room, task.taken)
     tx.put(TASKS, scope, task)
     return task
 
 
-def _by_use(tx: Tx, scope: Scope, subnets: Sequence[str]) -> list[tuple[str, str]]:
+def picker(ids: Ids) -> placement.Pick:
+    """Chance, from the source of ids."""
+    return lambda n: int(ids.new("hex"), 16) % n
+
+
+def refused(scope: tuple[str, str], provider: str | None, refusals: Refusals, *, any_instance: bool) -> list[Failure]:
+    """An entry for each instance that refused, or one for the capacity provider that has none."""
+    found = [Failure(refused.reason, arn=refused.arn) for refused in refusals.failures]
+    if found or provider is None:
+        return found
+    return [Failure(NO_ACTIVE if any_instance else EMPTY, arn=capacity_providers.arn_of(scope, provider))]
+
+
+def _failures(tx: Tx, scope: Scope, launch: Launch, demand: Demand, ids: Ids) -> list[Failure]:
+    index = StoreIndex(tx, scope)
+    refusals = placement.place(demand, index, picker(ids))
+    assert isinstance(refusals, Refusals)  # it was refused a moment ago, in this transaction
+    if launch.fargate:
+        return [Failure(NO_CAPACITY, refusals.detail)]
+    any_instance = bool(placement.explain(demand, index))
+    return refused(scope, launch.capacity_provider, refusals, any_instance=any_instance)
+
+
+def _may_wait(view: View, scope: Scope, launch: Launch) -> bool:
+    provider = view.get(PROVIDERS, scope, launch.capacity_provider) if launch.capacity_provider else None
+    if provider is None or not provider.scales:
+        return False
+    return sum(view.counts(WAITING, scope, "queues", launch.cluster.arn).values()) < MAX_WAITING
+
+
+def _wait(tx: Tx, scope: Scope, demand: Demand, launch: Launch, ids: Ids, now: float) -> Task:
+    task = _record(launch, ids, now)
+    number = tx.version * MAX_WAITING + sum(tx.counts(WAITING, scope, "queues", launch.cluster.arn).values())
+    waiting = Waiting(id=task.id, number=number, demand=demand, network=launch.network, wake_at=now + WAITING_SECONDS)
+    tx.put(TASKS, scope, task)
+    tx.put(WAITING, scope, waiting)
+    return task
+
+
+def _by_use(view: View, scope: Scope, subnets: Sequence[str]) -> list[tuple[str, str]]:
     """(subnet, zone), the one with the fewest interfaces first: that spreads tasks over zones."""
-    found = (tx.get(SUBNETS, scope, id) for id in dict.fromkeys(subnets))
+    found = (view.get(SUBNETS, scope, id) for id in dict.fromkeys(subnets))
     known = [subnet for subnet in found if subnet is not None]
-    known.sort(key=lambda s: tx.count(INTERFACES, scope, "subnet", s.id))
+    known.sort(key=lambda s: view.count(INTERFACES, scope, "subnet", s.id))
     return [(s.id, s.availability_zone) for s in known]
 
 
 def _record(launch: Launch, ids: Ids, now: float) -> Task:
+    tcp, udp = ((), ()) if launch.fargate else needs.host_ports(launch.definition)
+    storage = definitions.ephemeral_storage(launch.definition) or FARGATE_STORAGE
     return Task(
         id=ids.new("hex"),
         cluster_arn=launch.cluster.arn,
@@ -102,6 +193,8 @@ def _record(launch: Launch, ids: Ids, now: float) -> Task:
         group=launch.group,
         cpu=launch.cpu,
         memory=launch.memory,
+        tcp=tcp,
+        udp=udp,
         created_at=now,
         containers=tuple(
             Container(id=ids.new("uuid"), name=c["name"], essential=c.get("essential", True))
@@ -114,15 +207,8 @@ def _record(launch: Launch, ids: Ids, now: float) -> Task:
         overrides=launch.overrides,
         tags=launch.tags,
         image_digests=launch.image_digests,
-        ephemeral_storage=overrides.storage(
-            launch.overrides, definitions.ephemeral_storage(launch.definition) or FARGATE_STORAGE
-        ),
+        ephemeral_storage=overrides.storage(launch.overrides, storage) if launch.fargate else 0,
     )
-
-
-def _placed(tx: Tx, task: Task, room: Room) -> Task:
-    rooms.charge(tx, room, task.taken)
-    return msgspec.structs.replace(task, instance=room.arn, charged=True)
 
 
 def _with_interface(
@@ -148,11 +234,9 @@ def _with_interface(
                 raise
             cause = cause or _no_address(subnet, error.code, public=network.public)
             continue
-        return msgspec.structs.replace(
-            task, availability_zone=made.availability_zone, attachments=(_attachment(attachment, made),)
-        )
+        return replace(task, availability_zone=made.availability_zone, attachments=(_attachment(attachment, made),))
     pending = Attachment(id=attachment, details={"subnetId": subnets[0]})
-    task = msgspec.structs.replace(task, attachments=(pending,))
+    task = replace(task, attachments=(pending,))
     return lifecycle.request_stop(task, "TaskFailedToStart", cause, now)
 
 

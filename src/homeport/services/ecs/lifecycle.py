@@ -99,6 +99,13 @@ def lose(task: Task, now: float, code: str = "InfrastructureHealth", reason: str
     return _changed(request_stop(task, code, reason, now), lost=True)
 
 
+def placed(task: Task, instance: str, zone: str | None, gpus: tuple[str, ...], now: float) -> Task:
+    """The task on its instance (an ARN). One that doesn't pass through PROVISIONING is PENDING from then on."""
+    zone = task.availability_zone or zone
+    task = replace(task, instance=instance, charged=True, availability_zone=zone, gpus=gpus)
+    return task if provisioned(task) else replace(task, last_status=TaskStatus.PENDING, connected_at=now)
+
+
 def handed(task: Task) -> Task:
     """The task once its node has acknowledged it."""
     return _changed(task, node_status=NodeStatus.HANDED) if task.node_status == NodeStatus.NONE else task
@@ -183,7 +190,7 @@ def _towards_running(task: Task, now: float) -> Task | None:
     return None
 
 
-def _out_of_running(task: Task, now: float) -> Task | None:
+def _out_of_running(task: Task, now: float) -> Task | Effect | None:
     """A task that shall stop and has not begun to: one that ran is RUNNING first, one that didn't is through."""
     if task.last_status == TaskStatus.RUNNING:
         return _changed(task, last_status=TaskStatus.DEACTIVATING)
@@ -201,17 +208,26 @@ def _towards_stopped(task: Task, now: float) -> Task | Effect | None:
             return _ended(task, now) if gone(task) else None
         case TaskStatus.DEPROVISIONING if task.interface_id:
             return DeleteInterface(task.interface_id)
-    if task.charged and task.instance and task.node_status == NodeStatus.STOPPED:
-        return FreeRoom(task.instance, task.taken)
+    if room := _room(task):
+        return room
     return None if task.last_status == TaskStatus.STOPPED else _stopped(task, now)
 
 
-def _ended(task: Task, now: float) -> Task:
-    """Its containers are over: on to taking down what was made for it."""
+def _ended(task: Task, now: float) -> Task | Effect:
+    """Its containers are over: on to taking down what was made for it. Its room is free as soon as it is STOPPED."""
     containers = tuple(c if _over(c) else replace(c, status="STOPPED") for c in task.containers)
     execution = task.execution_stopped_at or (now if task.started_at is not None else None)
     task = replace(task, containers=containers, execution_stopped_at=execution)
-    return _changed(task, last_status=TaskStatus.DEPROVISIONING) if provisioned(task) else _stopped(task, now)
+    if provisioned(task):
+        return _changed(task, last_status=TaskStatus.DEPROVISIONING)
+    return _room(task) or _stopped(task, now)
+
+
+def _room(task: Task) -> FreeRoom | None:
+    """What it takes of its instance, once its node has nothing of it any more."""
+    if task.charged and task.instance and task.node_status == NodeStatus.STOPPED:
+        return FreeRoom(task.instance, task.taken)
+    return None
 
 
 def _stopped(task: Task, now: float) -> Task:

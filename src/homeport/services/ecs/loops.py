@@ -9,11 +9,13 @@ from typing import Any
 
 from homeport.core.clock import Clock
 from homeport.core.ids import Ids
-from homeport.services.ecs import deletion, effects, instances
+from homeport.services.ecs import deletion, effects, instances, waiting
 from homeport.services.ecs.deadlines import Deadlines
 from homeport.services.ecs.model.definition import DEFINITIONS
 from homeport.services.ecs.model.instance import INSTANCES
 from homeport.services.ecs.model.task import STOPPED_TASKS_KEPT, TASKS, TOKENS, Task, TaskStatus
+from homeport.services.ecs.model.waiting import WAITING
+from homeport.services.ecs.waiting_loop import WaitingLoop
 from homeport.store import Key, Store, StoreClosed, Table, Tx, Watch
 
 log = logging.getLogger("homeport.ecs.loops")
@@ -24,12 +26,13 @@ RETRY_SECONDS = 1.0  # before writing again to a store whose disk is full
 LONGEST_SLEEP = 10.0  # seconds between looks at the deadlines: a clock that was set is noticed by then
 
 
-_WAKING: tuple[Table[Any], ...] = (TASKS, TOKENS, DEFINITIONS, INSTANCES)  # records with a ``wake_at``
+_WAKING: tuple[Table[Any], ...] = (TASKS, TOKENS, DEFINITIONS, INSTANCES, WAITING)  # records with a ``wake_at``
 _DUE: dict[str, Callable[[Tx, Key], None]] = {
     TASKS.kind: effects.forget,
     TOKENS.kind: lambda tx, key: tx.delete(TOKENS, key.scope, key.id),
     DEFINITIONS.kind: deletion.look,
     INSTANCES.kind: instances.forget,
+    WAITING.kind: waiting.expire,
 }
 
 
@@ -42,6 +45,7 @@ class TaskLoop:
         self._some = asyncio.Event()
         self._deadlines = {table.kind: Deadlines() for table in _WAKING}
         self._stopped = self._deadlines[TASKS.kind]
+        self._waiting = WaitingLoop(store, clock, ids)
 
     async def run(self) -> None:
         """For ever."""
@@ -50,6 +54,7 @@ class TaskLoop:
             group.create_task(self._collect(watch), name="task loop: changes")
             group.create_task(self._step(), name="task loop: steps")
             group.create_task(self._forget(), name="task loop: deadlines")
+            group.create_task(self._waiting.run(), name="task loop: waiting tasks")
 
     async def _load(self) -> None:
         """What was left undone when the process last ended, and all deadlines."""

@@ -10,21 +10,20 @@ import msgspec
 
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ec2 import eni
-from homeport.services.ecs import capacity, clusters, definitions, launch, overrides, tags
-from homeport.services.ecs.launch import Failure, Launch, Network
+from homeport.services.ecs import capacity, capacity_providers, clusters, definitions, launch, placement_rules
+from homeport.services.ecs.api import launching
+from homeport.services.ecs.launch import Failure, Launch
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.definition import TaskDefinition
-from homeport.services.ecs.model.instance import INSTANCES
 from homeport.services.ecs.model.task import TASKS, TOKEN_SECONDS, TOKENS, RunToken, Task
+from homeport.services.ecs.placement import StoreIndex
 from homeport.services.ecs.views.task import task_view
 from homeport.store import Scope, Tx
 
 MAX_COUNT = 10  # tasks per call
+MAX_STARTED_BY = 128  # characters
 PLATFORM_VERSION = "1.4.0"  # what LATEST stands for
-_STARTED_BY = re.compile(r"[A-Za-z0-9/_-]{1,128}")
 _TOKEN = re.compile(r"[!-~]{1,64}")
-_MAX_GROUP, _MAX_REFERENCE = 255, 1024
 
 
 def run_task(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
@@ -38,9 +37,8 @@ def run_task(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     definition = definitions.find(tx, scope, params["taskDefinition"])
     definitions.require_active(definition)
     wishes = _wishes(tx, call, params, cluster, definition)
-    started = [launch.start(tx, scope, wish, call.ids, call.now) for wish in wishes]
-    made = [s for s in started if isinstance(s, Task)]
-    failures = tuple(_failure(s) for s in started if isinstance(s, Failure))
+    made, refusals = _started(tx, scope, call, wishes)
+    failures = tuple(failure.shown() for failure in refusals)
     if token:
         ids = tuple(task.id for task in made)
         expiry = call.now + TOKEN_SECONDS
@@ -50,23 +48,44 @@ def run_task(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
 
 def _wishes(tx: Tx, call: Call, params: Params, cluster: Cluster, definition: TaskDefinition) -> list[Launch]:
     """One checked wish for each task of the call."""
+    scope = Scope(*call.scope)
     count = _count(params)
-    _check_plain(params)
-    launch_type, providers = _launch_type(params, cluster, count)
-    _check_launch_type(tx, Scope(*call.scope), params, cluster, definition, launch_type)
-    wish = Launch(
-        cluster=cluster,
-        definition=definition,
-        launch_type=launch_type,
-        group=params.get("group") or f"family:{definition.family}",
-        network=_network(tx, call, params, definition),
-        platform_version=_platform_version(params),
-        started_by=params.get("startedBy") or None,
-        reference_id=params.get("referenceId") or None,
-        tags=_tags(params, cluster, definition),
-        **_sizes(params, definition),
+    launching.check_plain(params, MAX_STARTED_BY)
+    launch_type, providers = _launch_type(scope, params, cluster, count)
+    fargate = launch_type == "FARGATE"
+    if fargate:
+        _check_fargate(params)
+    else:
+        _check_instances(tx, scope, params, cluster, launch_type, by_provider=None not in providers)
+    launching.check_definition(definition, launch_type)
+    wish = msgspec.structs.replace(
+        launching.wish(tx, call, params, cluster, definition, launch_type),
+        platform_version=_platform_version(params) if fargate else None,
+        constraints=placement_rules.constraints(
+            definition.members.get("placementConstraints") or (), params.get("placementConstraints") or ()
+        ),
+        strategy=placement_rules.strategies(params.get("placementStrategy") or ()),
     )
     return [msgspec.structs.replace(wish, capacity_provider=provider) for provider in providers]
+
+
+def _started(tx: Tx, scope: Scope, call: Call, wishes: list[Launch]) -> tuple[list[Task], list[Failure]]:
+    """Tasks are placed one after the other. Where the instances of a capacity provider, or the cluster's, refuse one
+    they refuse its like, so they are asked no more."""
+    made: list[Task] = []
+    failures: list[Failure] = []
+    refusing: set[str | None] = set()
+    for wish in wishes:
+        if wish.capacity_provider in refusing:
+            continue
+        started = launch.start(tx, scope, wish, call.ids, call.now)
+        if isinstance(started, Task):
+            made.append(started)
+        else:
+            failures += started
+            if not wish.fargate:
+                refusing.add(wish.capacity_provider)
+    return made, failures
 
 
 def _count(params: Params) -> int:
@@ -78,102 +97,44 @@ def _count(params: Params) -> int:
     return int(count)
 
 
-def _check_plain(params: Params) -> None:
-    """Members that need nothing but themselves."""
-    group, reference = params.get("group") or "", params.get("referenceId") or ""
-    if len(group) > _MAX_GROUP:
-        raise invalid_parameter(f"Group must be at most {_MAX_GROUP} characters long.")
-    if group.startswith("service:"):
-        raise invalid_parameter("Invalid namespace for group. 'service:' is reserved for the tasks of services.")
-    if len(reference) > _MAX_REFERENCE:
-        raise invalid_parameter(f"referenceId must be at most {_MAX_REFERENCE} characters long.")
-    started_by = params.get("startedBy")
-    if started_by and not _STARTED_BY.fullmatch(started_by):
-        raise invalid_parameter(
-            "startedBy must be at most 128 characters long and consist of letters, numbers, hyphens, forward slashes "
-            "and underscores."
-        )
-    if params.get("propagateTags") == "SERVICE":
-        raise invalid_parameter("propagateTags SERVICE can only be used with the tasks of services.")
-    for member, what in (("enableExecuteCommand", "ECS Exec"), ("volumeConfigurations", "volumes set at launch")):
-        if params.get(member):
-            raise AwsError("UnsupportedFeatureException", f"Homeport does not support {what} yet.")
-
-
-def _launch_type(params: Params, cluster: Cluster, count: int) -> tuple[str, list[str | None]]:
+def _launch_type(scope: Scope, params: Params, cluster: Cluster, count: int) -> tuple[str, list[str] | list[None]]:
     """The launch type, and the capacity provider of each task (None without a strategy)."""
-    strategy = params.get("capacityProviderStrategy") or []
-    if strategy and params.get("launchType"):
+    given = params.get("capacityProviderStrategy") or []
+    if given and params.get("launchType"):
         raise invalid_parameter("Specifying both a launch type and capacity provider strategy is not supported")
+    strategy = capacity_providers.named(scope, given)
     if not params.get("launchType"):
-        strategy = strategy or list(cluster.default_strategy)
+        strategy = strategy or cluster.default_strategy
     if not strategy:
         return params.get("launchType") or "EC2", [None] * count
     capacity.check(strategy, cluster.capacity_providers)
-    if any(item["capacityProvider"] not in capacity.FARGATE_PROVIDERS for item in strategy):
-        raise AwsError("UnsupportedFeatureException", "Homeport supports only Fargate's capacity providers yet.")
-    return "FARGATE", list(capacity.split(strategy, count))
+    fargate = strategy[0]["capacityProvider"] in capacity.FARGATE_PROVIDERS
+    return "FARGATE" if fargate else "EC2", capacity.split(strategy, count)
 
 
-def _check_launch_type(
-    tx: Tx, scope: Scope, params: Params, cluster: Cluster, definition: TaskDefinition, launch_type: str
-) -> None:
-    if launch_type != "FARGATE":
-        if params.get("platformVersion"):
-            raise invalid_parameter("The platform version must be null when specifying an EC2 launch type.")
-        if not tx.count(INSTANCES, scope, "cluster", cluster.arn):
-            raise invalid_parameter("No Container Instances were found in your cluster.")
-        raise AwsError("UnsupportedFeatureException", f"Homeport does not support the launch type {launch_type} yet.")
-    if "FARGATE" not in definition.compatibilities:
-        raise invalid_parameter("Task definition does not support launch_type FARGATE.")
+def _check_fargate(params: Params) -> None:
     for member, what in (("placementConstraints", "constraints"), ("placementStrategy", "strategies")):
         if params.get(member):
             raise invalid_parameter(f"Placement {what} are not supported with FARGATE launch type.")
-    unsupported = definitions.unsupported(definition)
-    if unsupported:
-        raise AwsError("UnsupportedFeatureException", unsupported)
+
+
+def _check_instances(
+    tx: Tx, scope: Scope, params: Params, cluster: Cluster, launch_type: str, *, by_provider: bool
+) -> None:
+    """A cluster without container instances of the launch type refuses the call, not each task."""
+    if launch_type == "MANAGED_INSTANCES":
+        raise AwsError("UnsupportedFeatureException", "Homeport does not support Amazon ECS Managed Instances.")
+    if params.get("platformVersion"):
+        raise invalid_parameter("The platform version must be null when specifying an EC2 launch type.")
+    lots = StoreIndex(tx, scope).lots(cluster.arn)
+    if not by_provider and not any(lot.launch_type == launch_type for lot in lots):
+        raise invalid_parameter("No Container Instances were found in your cluster.")
 
 
 def _platform_version(params: Params) -> str:
     if (params.get("platformVersion") or "LATEST") not in ("LATEST", PLATFORM_VERSION):
         raise AwsError("PlatformUnknownException", "The specified platform does not exist.")
     return PLATFORM_VERSION
-
-
-def _network(tx: Tx, call: Call, params: Params, definition: TaskDefinition) -> Network | None:
-    wanted = (params.get("networkConfiguration") or {}).get("awsvpcConfiguration")
-    if definitions.network_mode(definition) != "awsvpc":
-        if wanted is not None:
-            raise invalid_parameter(
-                "Network Configuration is not valid for the given networkMode of this task definition."
-            )
-        return None
-    if wanted is None:
-        raise invalid_parameter("Network Configuration must be provided when networkMode 'awsvpc' is specified.")
-    subnets, groups = wanted.get("subnets") or [], wanted.get("securityGroups") or []
-    _, checked = eni.check(tx, Scope(*call.scope), subnets, groups, call.ids, call.now)
-    return Network(tuple(subnets), checked, public=wanted.get("assignPublicIp") == "ENABLED")
-
-
-def _sizes(params: Params, definition: TaskDefinition) -> dict[str, Any]:
-    """The overrides, and the task's size with them."""
-    checked = overrides.check(params.get("overrides") or {}, definitions.containers(definition))
-    cpu, memory = overrides.size(checked, definitions.task_cpu(definition), definitions.task_memory(definition))
-    error = definitions.fargate_size_error(cpu, memory)
-    if error:
-        raise invalid_parameter(error)
-    containers = [overrides.merged(c, checked) for c in definitions.containers(definition)]
-    error = overrides.misfit(containers, cpu, memory)
-    if error:
-        raise invalid_parameter(error)
-    return {"overrides": checked, "cpu": cpu, "memory": memory}
-
-
-def _tags(params: Params, cluster: Cluster, definition: TaskDefinition) -> dict[str, str]:
-    own = tags.parse(params.get("tags"))
-    inherited = definition.tags if params.get("propagateTags") == "TASK_DEFINITION" else {}
-    merged = tags.merge(inherited, own)
-    return {**merged, "aws:ecs:clusterName": cluster.name} if params.get("enableECSManagedTags") else merged
 
 
 def _digest(params: Params) -> str:
@@ -197,10 +158,6 @@ def _again(tx: Tx, scope: Scope, known: RunToken, digest: str) -> dict[str, Any]
             resourceIds=[task.arn for task in tasks],
         )
     return {"tasks": [task_view(tx, scope, task) for task in tasks], "failures": list(known.failures)}
-
-
-def _failure(failure: Failure) -> dict[str, str]:
-    return {"reason": failure.reason} | ({"detail": failure.detail} if failure.detail else {})
 
 
 OPERATIONS = {"RunTask": Operation(run_task, resources=lambda call, params: [params["taskDefinition"]])}

@@ -2,6 +2,7 @@
 
 from homeport.services.ecs.placement.decide import choose, explain, place
 from homeport.services.ecs.placement.demand import (
+    INACTIVE,
     Constraint,
     Demand,
     Pick,
@@ -14,6 +15,7 @@ from homeport.services.ecs.placement.index import Index, StoreIndex
 from homeport.services.ecs.placement.rules import refusal
 
 __all__ = [
+    "INACTIVE",
     "Constraint",
     "Demand",
     "Index",

@@ -40,9 +40,10 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
 
     CPU in units, memory in MiB; ``tcp`` and ``udp`` are fixed host ports, ``gpus`` a number. ``networked``: it gets
     an interface of its own (awsvpc), in one of ``zones``, the most wanted first. ``attributes`` must be there, with
-    that value where one is given. ``cluster`` is an ARN, "" for the Fargate pool; ``launch_type`` and ``provider``
-    narrow its instances where they are given. ``group``: whose tasks distinctInstance and spread count. Without a
-    ``strategy`` any instance may be chosen; the pool's is always the one with most free memory.
+    that value where one is given; ``architecture`` is empty where any will do. ``cluster`` is an ARN, "" for the
+    Fargate pool; ``launch_type`` and ``provider`` narrow its instances where they are given. ``group``: whose tasks
+    distinctInstance and spread count. Without a ``strategy`` any instance may be chosen; the pool's is always the one
+    with most free memory.
     """
 
     cpu: int

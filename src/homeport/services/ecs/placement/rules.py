@@ -72,7 +72,7 @@ class Rules:
         return verdict
 
     def _equipped(self, room: Room, subject: Subject) -> bool:
-        if room.architecture != self._architecture or (self._networked and not room.networked):
+        if self._architecture not in ("", room.architecture) or (self._networked and not room.networked):
             return False
         return all(_has(subject.attribute(name), value) for name, value in self._attributes)
 
