@@ -51,7 +51,6 @@ class Story:
     async def does(self, action: str, agent: ClusterAgent) -> None:
         with contextlib.suppress(AwsError):
             await self._do(action, agent)
-        await self.world.clock.sleep(0.01)
 
     async def _do(self, action: str, agent: ClusterAgent) -> None:
         known = {"cluster": "demo", "containerInstance": agent.arn or "0" * 32}
@@ -102,6 +101,8 @@ def test_rooms_are_what_their_instances_are(story: list[tuple[str, int]]) -> Non
             await agent.join()
         for action, number in story:
             await told.does(action, told.agents[number])
+            holds(world)  # also before the loops have had their turn
+            await world.clock.sleep(0.01)
             holds(world)
 
     play(scene)

@@ -78,6 +78,8 @@ def deregister(tx: Tx, scope: tuple[str, str], instance: Instance) -> Instance:
     for task_scope, task in tasks(tx, instance):
         orphan = lifecycle.lose(task, tx.now, "UserInitiated", DEREGISTERED_REASON)
         effects.save(tx, task_scope, task, lifecycle.room_freed(orphan))
+    for task_scope, task in tx.find_global(TASKS, "leaving", instance.arn):
+        tx.put(TASKS, task_scope, lifecycle.room_freed(task))
     tx.delete(ROOMS, scope, instance.id)
     inactive = replace(
         instance,
