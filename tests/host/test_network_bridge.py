@@ -264,8 +264,10 @@ def test_the_machine_s_own_network(made: Machine, tmp_path: Path) -> None:
         web = networks["web"]
         assert os.stat(web.netns).st_ino == os.stat(made.root).st_ino
         assert (web.address, port(web), web.bindings[0].container_port) == ("", 80, 80)
-        assert await network.attached() == []
+        assert await network.attached() == [task_id(5)]
         await network.detach(task_id(5))
+        assert await network.attached() == []
+        assert netns.named(f"hp-{INSTANCE}-h-") == []
 
     shown = made.shows()
     live(made, tmp_path, test)

@@ -31,7 +31,7 @@ def census(homeport: Homeport) -> dict[str, list[str]]:
         "run": [str(p) for p in (Path("/run/homeport") / agent, Path("/run") / runtime) if p.exists()],
     }
     for name in found["namespaces"]:
-        if not name.startswith(f"hp-{agent}-t-"):
+        if not name.startswith((f"hp-{agent}-t-", f"hp-{agent}-c-", f"hp-{agent}-h-")):  # tasks' and containers'
             found |= inside(name, agent)
     if found["run"]:
         found |= {

@@ -172,7 +172,7 @@ def test_without_any_network_there_is_nothing_to_make() -> None:
         ("bridge", [TASK_ID], "boot-1", True),
         ("bridge", [], "boot-1", False),
         ("bridge", [], "boot-2", False),
-        ("host", [], "boot-1", True),
+        ("host", [TASK_ID], "boot-1", True),
         ("host", [], "boot-2", False),
     ],
 )

@@ -68,8 +68,7 @@ def _found(record: TaskRecord, there: dict[str, Observed], spaces: set[str], boo
         seen, reported = there.get(runtime_id(goal, name)), record.acknowledged.containers.get(name)
         found = _checked(_container(c, seen, reported, rebooted, now), goal.container(name), now)
         facts = facts.with_container(name, found if rebooted else settled(goal, facts, name, found))
-    attached = facts.network == "attached" and (goal.task_id in spaces or goal.spec.network_mode == "host")
-    attached = attached and not rebooted
+    attached = goal.task_id in spaces and facts.network == "attached"
     facts = msgspec.structs.replace(
         facts,
         network="attached" if attached else "none",

@@ -50,7 +50,7 @@ class Network(Protocol):
         ...
 
     async def attached(self) -> list[str]:
-        """Task ids that have a namespace here, other than the machine's own."""
+        """Task ids that have a namespace here."""
         ...
 
     async def groups(self, message: HomeportGroupsMessage) -> None:

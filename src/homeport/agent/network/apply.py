@@ -231,8 +231,8 @@ class _Node:
             raise
 
     def share(self, task_id: str, ports: Mapping[str, tuple[PortMapping, ...]]) -> dict[str, ContainerNetwork]:
-        """Networks of containers in the machine's own namespace, which gets a name for it."""
-        path = netns.keep(self._names.host)
+        """Networks of containers in the machine's own namespace, which gets a name for the task."""
+        path = netns.keep(self._names.shared(layout.checked_name(task_id)))
         return {name: ContainerNetwork(path, bindings=published.host_bindings(ports[name])) for name in ports}
 
     def join(self, task_id: str, ports: Mapping[str, tuple[PortMapping, ...]]) -> dict[str, ContainerNetwork]:
@@ -266,12 +266,14 @@ class _Node:
         if interface and router:
             router.detach(task_id, interface)
         netns.remove(self._names.task(task_id))
+        netns.remove(self._names.shared(task_id))
         self._records.drop_task(task_id)
         self._tasks.pop(task_id, None)
         return router.conntrack if router else None
 
     def attached(self) -> list[str]:
-        return sorted([*self._tasks, *(self._bridge.tasks if self._bridge else ())])
+        shared = filter(None, map(self._names.shared_of, netns.named(self._names.prefix)))
+        return sorted([*self._tasks, *(self._bridge.tasks if self._bridge else ()), *shared])
 
     def set_groups(self, message: HomeportGroupsMessage) -> None:
         router = self._router(message.vpc_id, message.vpc_cidr)

@@ -36,11 +36,11 @@ class FakeFabric:
     def join(
         self, node: str, task_id: str, mode: str, ports: Mapping[str, tuple[PortMapping, ...]]
     ) -> dict[str, ContainerNetwork]:
-        if mode == "host":
-            own = {name: published.host_bindings(mappings) for name, mappings in ports.items()}
-            return {name: ContainerNetwork(f"/run/netns/{node}", bindings=bindings) for name, bindings in own.items()}
         here = self.bridged.setdefault(node, {})
-        if task_id not in here:
+        if task_id not in here and mode == "host":
+            own = {name: published.host_bindings(mappings) for name, mappings in ports.items()}
+            here[task_id] = {name: ContainerNetwork(f"/run/netns/{node}", bindings=own[name]) for name in own}
+        elif task_id not in here:
             taken = {
                 (binding.protocol, binding.host_port)
                 for networks in here.values()

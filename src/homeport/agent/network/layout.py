@@ -76,10 +76,13 @@ class Names(msgspec.Struct, frozen=True):
     def bridge(self) -> str:
         return f"{self.prefix}bridge"
 
-    @property
-    def host(self) -> str:
-        """A name for the machine's own namespace."""
-        return f"{self.prefix}host"
+    def shared(self, task_id: str) -> str:
+        """A name for the machine's own namespace, while the task runs in it."""
+        return f"{self.prefix}h-{task_id}"
+
+    def shared_of(self, namespace: str) -> str | None:
+        """The task that runs in the machine's namespace by this name; None for other names."""
+        return self._after("h", namespace)
 
     def container(self, index: int) -> str:
         """The namespace of a container in the bridge."""
@@ -87,12 +90,15 @@ class Names(msgspec.Struct, frozen=True):
 
     def container_of(self, namespace: str) -> int | None:
         """The index of the container whose namespace this is; None if it's no container's of this agent."""
-        start, _, index = namespace.rpartition("-")
-        return int(index) if f"{start}-" == f"{self.prefix}c-" and index.isdecimal() else None
+        index = self._after("c", namespace)
+        return int(index) if index and index.isdecimal() else None
 
     def task_of(self, namespace: str) -> str | None:
         """The task whose namespace this is; None if it's no task's of this agent."""
-        start = f"{self.prefix}t-"
+        return self._after("t", namespace)
+
+    def _after(self, kind: str, namespace: str) -> str | None:
+        start = f"{self.prefix}{kind}-"
         return namespace[len(start) :] if namespace.startswith(start) else None
 
 
