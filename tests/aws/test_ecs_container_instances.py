@@ -138,6 +138,51 @@ def test_an_instances_life(homeport: Any, ecs: Any) -> None:
     assert register(ecs, containerInstanceArn=arn)["containerInstanceArn"] != arn
 
 
+@pytest.mark.feature("Tasks on container instances: what they take is shown, draining, forced deregistration")
+def test_tasks_of_an_instance(homeport: Any, ecs: Any) -> None:
+    """The agent is a script: it reports what is expected of it, and starts nothing."""
+    web = {
+        "name": "app",
+        "image": "httpd:2.4",
+        "memory": 256,
+        "portMappings": [{"containerPort": 80, "hostPort": 8080}],
+    }
+    definition = ecs.register_task_definition(family="on-machines", containerDefinitions=[web], cpu="512")[
+        "taskDefinition"
+    ]
+    needed = [{"name": a["name"]} for a in definition["requiresAttributes"]]
+    arn = register(ecs, attributes=[{"name": "ecs.os-type", "value": "linux"}, *needed])["containerInstanceArn"]
+
+    def shown() -> dict[str, Any]:
+        return ecs.describe_container_instances(cluster=CLUSTER, containerInstances=[arn])["containerInstances"][0]
+
+    def left() -> dict[str, Any]:
+        return {r["name"]: r.get("stringSetValue", r["integerValue"]) for r in shown()["remainingResources"]}
+
+    wish = {"cluster": CLUSTER, "taskDefinition": "on-machines", "launchType": "EC2"}
+    agent = ScriptedAgent(homeport, arn)
+    until(lambda: shown()["agentConnected"])
+    task = ecs.run_task(**wish)["tasks"][0]["taskArn"]
+    until(lambda: any("PayloadMessage" in frame and task in frame for frame in agent.frames))
+    assert (shown()["runningTasksCount"], shown()["pendingTasksCount"]) == (0, 1)
+    told = [{"containerName": "app", "status": "RUNNING", "runtimeId": "r1"}]
+    ecs.submit_task_state_change(cluster=CLUSTER, task=task, status="RUNNING", containers=told)
+    ecs.get_waiter("tasks_running").wait(cluster=CLUSTER, tasks=[task], WaiterConfig={"Delay": 1, "MaxAttempts": 10})
+    assert (shown()["runningTasksCount"], shown()["pendingTasksCount"]) == (1, 0)
+    assert (left()["CPU"], left()["MEMORY"]) == (2048 - 512, 3885 - 256)
+    assert "8080" in left()["PORTS"]
+    assert [f["reason"] for f in ecs.run_task(**wish)["failures"]] == ["RESOURCE:PORTS"]
+    with pytest.raises(ecs.exceptions.InvalidParameterException, match="Found running tasks"):
+        ecs.deregister_container_instance(cluster=CLUSTER, containerInstance=arn)
+    ecs.update_container_instances_state(cluster=CLUSTER, containerInstances=[arn], status="DRAINING")
+    assert ecs.describe_tasks(cluster=CLUSTER, tasks=[task])["tasks"][0]["desiredStatus"] == "RUNNING"
+    assert ecs.list_tasks(cluster=CLUSTER, containerInstance=arn)["taskArns"] == [task]
+    ecs.deregister_container_instance(cluster=CLUSTER, containerInstance=arn, force=True)
+    ecs.get_waiter("tasks_stopped").wait(cluster=CLUSTER, tasks=[task], WaiterConfig={"Delay": 1, "MaxAttempts": 10})
+    until(agent.ended)
+    agent.close()
+
+
 @pytest.mark.feature("Custom attributes of container instances, and lists filtered by the cluster query language")
 def test_attributes_and_filters(ecs: Any) -> None:
     arns = sorted(register(ecs)["containerInstanceArn"] for _ in range(5))
