@@ -230,6 +230,19 @@ def test_malformed_bodies(account: Account, operation: str) -> None:
         assert (answer.status, answer.code) == (400, "UnknownOperationException"), target
 
 
+@pytest.mark.parametrize("operation", READY)
+def test_every_member_given(account: Account, operation: str) -> None:
+    """Whatever a member holds, the answer is one that the operation has."""
+    account.prepare()  # others may have deleted what it is about
+    body = shapes.smallest(shapes.input_shape(operation), account.names)
+    wrong = []
+    for odd in shapes.oddities(operation, body, account.names):
+        answer = account.call(operation, odd)
+        account.call.counts["odd values"] += 1
+        wrong += [(odd, fault) for fault in problems(operation, answer)]
+    assert not wrong[:10]
+
+
 def test_all_operations_were_answered(account: Account) -> None:
     for operation in shapes.OPERATIONS:
         account.call(operation, {})

@@ -117,13 +117,17 @@ class Account:
 
     def __init__(self, caller: Caller, subnet: str) -> None:
         self.call = caller
-        caller.ok("CreateCluster", clusterName=CLUSTER)
-        caller.ok("CreateCluster")
-        self.definition = self.register(FAMILY)
         self.network = {"awsvpcConfiguration": {"subnets": [subnet]}}
-        self.instance = self.register_instance()
+        self.prepare()
         ran = caller.ok("RunTask", **self.launch())
         self.task = ran["tasks"][0]["taskArn"] if ran["tasks"] else caller.arn(f"task/{CLUSTER}/{NOTHING}")
+
+    def prepare(self) -> None:
+        """Makes cluster, definition and instance."""
+        self.call.ok("CreateCluster", clusterName=CLUSTER)
+        self.call.ok("CreateCluster")
+        self.definition = self.register(FAMILY)
+        self.instance = self.register_instance()
 
     def register(self, family: str) -> str:
         made = self.call.ok(
