@@ -13,7 +13,6 @@ from homeport.core import arn
 NODE_ACTIONS = frozenset(
     (
         "ecs:DiscoverPollEndpoint",
-        "ecs:ListTagsForResource",
         "ecs:Poll",
         "ecs:RegisterContainerInstance",
         "ecs:StartTelemetrySession",
