@@ -1,7 +1,8 @@
 """What the command line asks of a running control plane, over a unix socket that only root can open.
 
-``GET /status``, ``/task?task=``, ``/environment``, ``/story?arn=``, ``/tokens``; ``POST /stop-tasks?seconds=``,
-``/reset?seconds=``, ``/tokens?cluster=&region=`` (a cluster's name, "" for the Fargate pool), ``/revoke-token?id=``.
+``GET /status``, ``/task?task=``, ``/environment``, ``/story?arn=``, ``/tokens``,
+``/explain?what=&cluster=&launch_type=``; ``POST /stop-tasks?seconds=``, ``/reset?seconds=``, ``/interrupt?task=``,
+``/tokens?cluster=&region=`` (a cluster's name, "" for the Fargate pool), ``/revoke-token?id=``.
 JSON answers.
 """
 
@@ -25,7 +26,7 @@ from homeport.core import jointoken
 from homeport.core.errors import AwsError
 from homeport.services import ec2, ecs, iam
 from homeport.services.iam import keys
-from homeport.store import Tx
+from homeport.store import Scope, Tx, View
 
 if TYPE_CHECKING:
     from homeport.server import ControlPlane
@@ -49,8 +50,10 @@ class ControlApp:
             ("GET", "/task"): self.task,
             ("GET", "/environment"): self.environment,
             ("GET", "/story"): self.story,
+            ("GET", "/explain"): self.explain,
             ("POST", "/stop-tasks"): self.stop_tasks,
             ("POST", "/reset"): self.reset,
+            ("POST", "/interrupt"): self.interrupt,
             ("GET", "/tokens"): self.tokens,
             ("POST", "/tokens"): self.create_token,
             ("POST", "/revoke-token"): self.revoke_token,
@@ -69,6 +72,8 @@ class ControlApp:
                 answer = await route(query)
         except Refused as error:
             status, answer = 400, {"message": str(error)}
+        except AwsError as error:
+            status, answer = 400, {"message": error.message}
         except Exception:
             log.exception("control request failed", extra={"path": scope["path"]})
             status, answer = (
@@ -98,10 +103,19 @@ class ControlApp:
 
     async def task(self, query: Query) -> dict[str, Any]:
         view = self.plane.store.view()
-        found = ecs.status.found(view, text := query.get("task", ""))
-        if len(found) != 1:
-            raise Refused(f"{len(found) or 'No'} task{'s' * (len(found) > 1)} start{'s' * (not found)} with {text!r}.")
-        return ecs.status.task_status(view, *found[0], self.plane.gateway.metrics)
+        return ecs.status.task_status(view, *_task(view, query), self.plane.gateway.metrics)
+
+    async def explain(self, query: Query) -> dict[str, Any]:
+        scope = Scope(self.settings.account_id, self.settings.region)
+        what, cluster = query.get("what", ""), query.get("cluster")
+        return ecs.explanation.explain(self.plane.store.view(), scope, what, cluster, query.get("launch_type"))
+
+    async def interrupt(self, query: Query) -> dict[str, str]:
+        def interrupt(tx: Tx) -> dict[str, str]:
+            task = ecs.interruption.interrupt(tx, *_task(tx, query))
+            return {"task": task.arn, "reason": str(task.stopped_reason)}
+
+        return await self.plane.store.update(interrupt, "homeport interrupt")
 
     async def environment(self, _: Query) -> dict[str, str]:
         store, settings = self.plane.store, self.settings
@@ -208,6 +222,14 @@ class ControlApp:
         id = query.get("id", "")
         if not await self.plane.store.update(lambda tx: iam.tokens.revoke(tx, id), "homeport token revoke"):
             raise Refused(f"There is no join token {id!r}.")
+
+
+def _task(view: View, query: Query) -> tuple[Scope, ecs.Task]:
+    """The one task whose ARN is asked for, or whose id begins so."""
+    found = ecs.status.found(view, text := query.get("task", ""))
+    if len(found) != 1:
+        raise Refused(f"{len(found) or 'No'} task{'s' * (len(found) > 1)} start{'s' * (not found)} with {text!r}.")
+    return found[0]
 
 
 def _resident() -> int:

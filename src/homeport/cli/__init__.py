@@ -35,6 +35,8 @@ for name, target in {
     "logs": "homeport.cli.inspect:logs",
     "story": "homeport.cli.inspect:story",
     "where": "homeport.cli.inspect:where",
+    "explain": "homeport.cli.placement:explain",
+    "interrupt": "homeport.cli.placement:interrupt",
     "backup": "homeport.cli.data:backup",
     "restore": "homeport.cli.data:restore",
 }.items():

@@ -1,6 +1,6 @@
 """Amazon ECS: clusters, task definitions, tasks and the agents that run them."""
 
-from homeport.services.ecs import status
+from homeport.services.ecs import explanation, interruption, status
 from homeport.services.ecs.agentgw import Gateway
 from homeport.services.ecs.api import SERVICE
 from homeport.services.ecs.forget import forget_all
@@ -11,7 +11,7 @@ from homeport.services.ecs.model.cluster import CLUSTERS
 from homeport.services.ecs.model.definition import DEFINITIONS, FAMILIES
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS
 from homeport.services.ecs.model.setting import SETTINGS
-from homeport.services.ecs.model.task import TASKS, TOKENS
+from homeport.services.ecs.model.task import TASKS, TOKENS, Task
 from homeport.services.ecs.model.waiting import WAITING
 from homeport.services.ecs.tasks import stop_all, unfinished
 
@@ -23,8 +23,11 @@ __all__ = [
     "TABLES",
     "TASKS",
     "Gateway",
+    "Task",
     "TaskLoop",
+    "explanation",
     "forget_all",
+    "interruption",
     "locate",
     "status",
     "stop_all",
