@@ -246,6 +246,25 @@ def test_a_repeated_registration_is_one() -> None:
     play(scene)
 
 
+def test_a_registration_that_arrives_late_stops_nothing() -> None:
+    """The first attempt of an agent that gave it up, and is registered by its second by now."""
+
+    async def scene(world: World) -> None:
+        agent = ClusterAgent(world, "n1")
+        ours = {"agentVersion": "1.0.0", "agentHash": "homeport-1.0.0-0123456789abcdef"}
+        await agent.join(clientToken="t-2", versionInfo=ours)
+        arn, task = agent.arn, await placed(world, agent.arn, "1")
+        agent.arn = ""
+        await agent.join(clientToken="t-1", versionInfo=ours)
+        assert agent.arn == arn
+        assert world.task(task).desired_status == "RUNNING"
+        agent.arn = ""
+        await agent.join(clientToken="t-3", versionInfo={**ours, "agentHash": "homeport-1.0.0-0000000000000000"})
+        assert world.task(task).desired_status == "STOPPED"
+
+    play(scene)
+
+
 def test_a_repeated_registration_stops_nothing() -> None:
     """A node that has lost its state is one that starts: its token is another."""
 

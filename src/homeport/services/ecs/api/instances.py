@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from homeport.agentapi import FARGATE_ATTRIBUTE
+from homeport.agentapi import FARGATE_ATTRIBUTE, HASH_PREFIX
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core import arn
 from homeport.core.errors import access_denied, client_error, invalid_parameter
@@ -54,7 +54,7 @@ def register_container_instance(tx: Tx, call: Call, params: Params) -> dict[str,
     }
     if known is not None:
         instance = _again(known, told, custom, changes)
-        if not params.get("containerInstanceArn") and (token is None or token != known.token):
+        if not params.get("containerInstanceArn") and not _repeats(known, token, changes["version_info"]):
             _stop_forgotten(tx, known.arn)
     else:
         instance = _fresh(call, cluster, told, {"custom": custom, "tags": tagged, **changes})
@@ -124,6 +124,15 @@ def _known(
     elif token is not None:
         mine = [i for i in tx.find(INSTANCES, scope, "token", token) if i.node is None]
     return next((i for i in mine if i.cluster_arn == wanted and i.status != "INACTIVE"), None)
+
+
+def _repeats(known: Instance, token: str | None, version_info: Mapping[str, str]) -> bool:
+    """Whether an agent that doesn't say which instance it is just hasn't heard of its registration, or its call comes
+    late: it has that registration's token, or, being one of ours, the id of the state folder that it registered with.
+    """
+    agent_hash = version_info.get("agentHash", "")
+    ours = agent_hash.startswith(HASH_PREFIX) and agent_hash == known.version_info.get("agentHash")
+    return ours or (token is not None and token == known.token)
 
 
 def _stop_forgotten(tx: Tx, instance_arn: str) -> None:
