@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from support import shapes
-from support.conformance import CLUSTER, EXPECTED, NOTHING, READY, Account, Caller, problems
+from support.conformance import CLUSTER, EXPECTED, NOTHING, Account, Caller, problems
 
 REGION = "ap-southeast-1"  # of this file alone
 ELSEWHERE, STRANGER = "eu-west-1", "9" * 12
-PAGED = [o for o in READY if "nextToken" in shapes.input_shape(o).members]
+PAGED = [o for o in shapes.OPERATIONS if "nextToken" in shapes.input_shape(o).members]
 
 
 @pytest.fixture(scope="module")

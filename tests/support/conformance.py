@@ -40,9 +40,6 @@ UNBUILT = {
     ),
 }
 
-PENDING = frozenset({"StartTask"})  # not there yet
-READY = tuple(o for o in shapes.OPERATIONS if o not in PENDING)
-
 
 class Answer(NamedTuple):
     status: int
