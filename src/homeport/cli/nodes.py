@@ -64,6 +64,8 @@ def agent(
         from homeport.cli import processes
 
         sys.exit(processes.run_agent(config.load(state), handed, server, fargate, zone, overcommit))
+    if reserved_memory is not None and reserved_memory < 0:
+        raise CommandError(f"--reserved-memory takes MiB, not {reserved_memory}.")
     lifecycle.check_machine()
     with config.alone(state):
         settings = _settings(state, containerd=containerd, overcommit_cpu=overcommit)
