@@ -243,8 +243,10 @@ class Account:
         running = self.call.ok("ListTasks", cluster=CLUSTER)["taskArns"]
         for arn in running:
             self.call.ok("StopTask", cluster=CLUSTER, task=arn)
-        for arn in self.call.ok("ListContainerInstances", cluster=CLUSTER)["containerInstanceArns"]:
-            self.call.ok("DeregisterContainerInstance", cluster=CLUSTER, containerInstance=arn, force=True)
+        for cluster in self.call.ok("ListClusters")["clusterArns"]:
+            while left := self.call.ok("ListContainerInstances", cluster=cluster)["containerInstanceArns"]:
+                for arn in left:
+                    self.call.ok("DeregisterContainerInstance", cluster=cluster, containerInstance=arn, force=True)
         if running:
             describe = {"cluster": CLUSTER, "tasks": running}
             stopped = lambda answer: all(task["lastStatus"] == "STOPPED" for task in answer["tasks"])  # noqa: E731
