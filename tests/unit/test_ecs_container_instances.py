@@ -178,6 +178,28 @@ def test_launch_types() -> None:
     play(scene)
 
 
+def test_an_instance_shows_the_capacity_provider_of_its_group() -> None:
+    async def scene(world: World) -> None:
+        group = f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:{'0' * 8}:autoScalingGroupName/blue"
+        await world.call("CreateCapacityProvider", name="own", autoScalingGroupProvider={"autoScalingGroupArn": group})
+
+        async def associate(*names: str) -> None:
+            wanted = {"capacityProviders": list(names), "defaultCapacityProviderStrategy": []}
+            await world.call("PutClusterCapacityProviders", cluster="demo", **wanted)
+
+        in_group = [{"name": "homeport.auto-scaling-group", "value": "blue"}]
+        early = (await registered(world, attributes=in_group))["containerInstanceArn"]
+        assert "capacityProviderName" not in await shown(world, early)
+        await associate("own")
+        assert (await shown(world, early))["capacityProviderName"] == "own"
+        assert (await registered(world, attributes=in_group))["capacityProviderName"] == "own"
+        assert "capacityProviderName" not in await registered(world)
+        await associate()
+        assert "capacityProviderName" not in await shown(world, early)
+
+    play(scene)
+
+
 def test_registering_again_keeps_what_an_instance_is() -> None:
     async def scene(world: World) -> None:
         first = await registered(world, tags=[{"key": "a", "value": "1"}])
