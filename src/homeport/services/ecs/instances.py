@@ -44,7 +44,8 @@ def find_registered(view: View, scope: tuple[str, str], cluster: Cluster, text: 
 
 def belongs(instance: Instance, cluster: Cluster) -> bool:
     """Whether it is of this cluster, and not of a deleted one of the same name, which left none but inactive ones."""
-    return instance.cluster_arn == cluster.arn and instance.registered_at >= cluster.created_at
+    left_over = instance.deregistered_at is not None and instance.deregistered_at < cluster.created_at
+    return instance.cluster_arn == cluster.arn and not left_over
 
 
 def of_cluster(view: View, scope: tuple[str, str], cluster: Cluster, status: str | None = None) -> list[Instance]:
