@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,3 +207,19 @@ def test_a_machine_that_is_deregistered_gets_no_more_tasks(site: Site) -> None:
     assert {task["containerInstanceArn"] for task in running(site, arns)} != {gone["containerInstanceArn"]}
     assert len({task["containerInstanceArn"] for task in running(site, arns)}) == 1
     stop(site, arns)
+
+
+def test_of_two_machines_with_one_key_the_newer_stays(site: Site, tmp_path: Path) -> None:
+    """The very last: it ends a node for good."""
+    old = site.nodes[0]
+    new = site.machines[2].homeport(tmp_path / "copy")
+    new.state.mkdir()
+    shutil.copy(old.state / "node.json", new.state / "node.json")
+    try:
+        new.command("agent", "--detach")
+        until(lambda: "agent ended with exit code 5" in (old.state / "logs" / "supervisor.log").read_text(), bool)
+        found = until(lambda: [i["versionInfo"]["agentHash"] for i in instances(site) if i["agentConnected"]], bool)
+        machine = json.loads((new.state / "agent" / "instance.json").read_text())["machine"]
+        assert [text.rpartition("-")[2] for text in found] == [machine]
+    finally:
+        new.command("down")

@@ -102,6 +102,10 @@ def up(
         "efs": _efs(efs),
         "task_endpoints": task_endpoints,
     }
+    from homeport.agent import membership
+
+    if membership.file_of(str(config.state_folder(state))).exists():
+        raise CommandError(f"{config.state_folder(state)} is the state of a node. Name another with --state DIR.")
     with config.alone(state):
         if running := _running(state):
             print(f"Homeport is already running on {running.endpoint}. Changed settings need: homeport down, then up.")
@@ -124,11 +128,7 @@ def _running(state: str | None) -> Settings | None:
 
 def _settings(state: str | None, flags: dict[str, Any]) -> Settings:
     """New or saved settings, checked against this machine, with a public pool, saved."""
-    from homeport.agent import membership
-
     check_machine()
-    if membership.file_of(str(config.state_folder(state))).exists():
-        raise CommandError(f"{config.state_folder(state)} is the state of a node. Name another with --state DIR.")
     settings = config.load_or_create(state, **flags)
     for at in settings.listens:
         if problem := _taken(at):
