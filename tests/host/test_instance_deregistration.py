@@ -1,0 +1,76 @@
+"""A machine whose container instance is deregistered with force: what ran there ends, and it is back as a new one."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from support.machines import machines
+from support.tasks import until
+
+pytestmark = [pytest.mark.host, pytest.mark.timeout(240)]
+
+PORT = 8085
+SERVE = f"mkdir -p /tmp/www; echo here > /tmp/www/index.html; exec httpd -f -p {PORT} -h /tmp/www"
+APP = {
+    "name": "app",
+    "image": "homeport-test:latest",
+    "memory": 64,
+    "stopTimeout": 2,
+    "entryPoint": ["sh", "-c"],
+    "command": [SERVE],
+    "portMappings": [{"containerPort": PORT, "hostPort": PORT}],
+}
+
+
+@pytest.mark.feature(
+    "A machine whose container instance was deregistered joins again as a new one, and is rid of orphans"
+)
+def test_orphans_end_and_the_machine_is_a_new_instance(tmp_path: Path) -> None:
+    with machines(2) as (first, second):
+        control, node = first.homeport(tmp_path / "control"), second.homeport(tmp_path / "node")
+
+        def page() -> str:
+            try:
+                with urllib.request.urlopen(f"http://{second.address}:{PORT}/", timeout=2) as answer:
+                    return str(answer.read().decode().strip())
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                return ""
+
+        try:
+            control.up("--host", first.address)
+            with first.entered():
+                ecs = control.client("ecs")
+                ecs.create_cluster(clusterName="tests")
+                token = json.loads(control.command("token", "create", "--cluster", "tests", "--json").stdout)
+                joining = ("--server", token["server"], "--cluster", "tests", "--token", token["token"])
+                node.command("agent", *joining, "--detach")
+                node.load("test")
+                ecs.register_task_definition(family="tests", networkMode="bridge", containerDefinitions=[APP])
+                wish = {"cluster": "tests", "taskDefinition": "tests", "launchType": "EC2"}
+
+                def status(arn: str) -> str:
+                    return str(ecs.describe_tasks(cluster="tests", tasks=[arn])["tasks"][0]["lastStatus"])
+
+                orphan = ecs.run_task(**wish)["tasks"][0]["taskArn"]
+                until(lambda: status(orphan), lambda s: s == "RUNNING")
+                assert until(page, bool) == "here"
+                (old,) = ecs.list_container_instances(cluster="tests")["containerInstanceArns"]
+                ecs.deregister_container_instance(cluster="tests", containerInstance=old, force=True)
+                assert until(lambda: status(orphan), lambda s: s == "STOPPED")
+                found = {"cluster": "tests", "filter": "agentConnected == true"}
+                (new,) = until(lambda: ecs.list_container_instances(**found)["containerInstanceArns"], bool)
+                assert new != old
+                until(page, lambda text: not text)  # its container is gone, and its port is free
+                again = until(lambda: ecs.run_task(**wish), lambda a: not a["failures"])["tasks"][0]["taskArn"]
+                until(lambda: status(again), lambda s: s == "RUNNING")
+                assert until(page, bool) == "here"
+                ecs.stop_task(cluster="tests", task=again)
+                until(lambda: status(again), lambda s: s == "STOPPED")
+        finally:
+            node.down()
+            control.down()
