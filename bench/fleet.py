@@ -32,6 +32,7 @@ from homeport.store.sql import SqliteJournal
 from homeport.system import SystemClock
 
 REGION, CLUSTER = "us-east-1", "bench"
+MACHINE = "bench"  # the id of a machine that all of them give
 BATCH = 2_000  # tasks in one commit
 REST_SECONDS, REST_USE = 1.0, 0.03  # a process that uses less than that of a core for so long has nothing left to do
 _DIGEST = "sha256:" + "5e" * 32
@@ -57,7 +58,9 @@ class Plane:
         began = time.monotonic()
         self._process = subprocess.Popen(argv, env=environment, stderr=subprocess.DEVNULL)
         ecs = stored.client(self.port, stored.KEY)
-        harness.until(lambda: stored.answers(ecs), 600, 0.05)
+        harness.until(lambda: self._process.poll() is not None or stored.answers(ecs), 600, 0.05)  # type: ignore[union-attr]
+        if self._process.poll() is not None:
+            raise SystemExit(f"the control plane ended with exit code {self._process.returncode}")
         self.seconds = time.monotonic() - began
         return self
 
@@ -144,7 +147,9 @@ async def _register(port: int, count: int) -> list[str]:
     host = Host(cores=1024, memory=4 << 20, architecture="x86_64", boot_id="", agent_version="bench")
 
     async def register(number: int) -> str:
-        answer = await transport.call("RegisterContainerInstance", registration(settings, host, None, f"{number:036}"))
+        answer = await transport.call(
+            "RegisterContainerInstance", registration(settings, host, None, f"{number:036}", MACHINE)
+        )
         return str(answer["containerInstance"]["containerInstanceArn"])
 
     try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import stored
+from bench.fleet import MACHINE
 from homeport.agent.config import AgentSettings, Host
 from homeport.agent.http import HttpTransport
 from homeport.agent.registration import session_query
@@ -94,7 +95,7 @@ class Agent:
 
     def start(self) -> None:
         telemetry = {"cluster": "bench", "containerInstance": self._arn}
-        control = session_query(self._load.settings, HOST, self._arn, True)
+        control = session_query(self._load.settings, HOST, self._arn, True, MACHINE)
         self._lives = [
             asyncio.create_task(self._live("acs", control)),
             asyncio.create_task(self._live("tcs", telemetry)),
