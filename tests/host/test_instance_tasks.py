@@ -77,8 +77,9 @@ class Cluster:
         return str(until(look, bool, 10))
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    tmp_path = tmp_path_factory.mktemp("cluster")
     with machines(2) as (first, second):
         control, node = first.homeport(tmp_path / "control"), second.homeport(tmp_path / "node")
         try:
@@ -103,6 +104,27 @@ def shell(name: str, script: str, **members: Any) -> dict[str, Any]:
 def bindings(task: dict[str, Any], name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = next(c["networkBindings"] for c in task["containers"] if c["name"] == name)
     return found
+
+
+@pytest.mark.feature("Processes, IPC, devices, folders and privileges of the machine, for tasks of container instances")
+def test_what_an_instance_shares_with_its_tasks(cluster: Cluster, tmp_path: Path) -> None:
+    own = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "ipc")}
+    look = (
+        "readlink /proc/self/ns/pid > /host/pid; readlink /proc/self/ns/ipc > /host/ipc; "
+        "mkdir -p /tmp/m && mount -t tmpfs none /tmp/m && "
+        "test -c /dev/given && touch /docker/file && echo > /host/done; sleep 100"
+    )
+    points = [{"sourceVolume": name, "containerPath": f"/{name}"} for name in ("host", "docker")]
+    devices = [{"hostPath": "/dev/null", "containerPath": "/dev/given", "permissions": ["read"]}]
+    app = shell("app", look, privileged=True, mountPoints=points, linuxParameters={"devices": devices})
+    volumes = [
+        {"name": "host", "host": {"sourcePath": str(tmp_path)}},
+        {"name": "docker", "dockerVolumeConfiguration": {"scope": "shared", "autoprovision": True}},
+    ]
+    task = cluster.running(app, volumes=volumes, pidMode="host", ipcMode="host")
+    until((tmp_path / "done").exists, bool, 10)
+    assert {kind: (tmp_path / kind).read_text().strip() for kind in own} == own
+    cluster.stop(task["taskArn"])
 
 
 @pytest.mark.feature("Network modes bridge (fixed and dynamic host ports, links), host and none on container instances")
