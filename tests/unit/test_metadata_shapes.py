@@ -174,9 +174,6 @@ def test_a_container_in_the_bridge_shows_its_address_and_ports() -> None:
     shown = shapes.container("v4", goal("EC2", interface=None, network_mode="bridge"), known, APP)
     assert shown["Networks"] == [{"NetworkMode": "bridge", "IPv4Addresses": ["172.16.0.2"]}]
     assert shown["Ports"] == [{"ContainerPort": 80, "Protocol": "tcp", "HostPort": 32768, "HostIp": "0.0.0.0"}]
-    known = msgspec.structs.replace(facts(), networks={"app": ContainerNetwork("/n")})
-    shown = shapes.container("v4", goal("EC2", interface=None, network_mode="host"), known, APP)
-    assert shown["Networks"] == [{"NetworkMode": "host"}]
 
 
 def test_a_task_in_v4() -> None:
