@@ -20,7 +20,6 @@ from urllib.parse import parse_qs
 import msgspec
 
 from homeport import __version__, addresses
-from homeport.aws import certificates
 from homeport.config import Settings, url
 from homeport.core import jointoken
 from homeport.core.errors import AwsError
@@ -199,15 +198,15 @@ class ControlApp:
     async def create_token(self, query: Query) -> dict[str, Any]:
         settings = self.settings
         name, region = query.get("cluster", ""), query.get("region", settings.region)
-        at = settings.listens[-1]
-        pin = certificates.pin_of_file(settings.certificate) if at.tls else None
+        try:
+            server, pin = await asyncio.to_thread(_outside, settings)
+        except OSError as error:
+            raise Refused(str(error)) from error
 
         def create(tx: Tx) -> dict[str, Any]:
             cluster = ecs.clusters.find_active(tx, (settings.account_id, region), name).name if name else ""
             token, secret = iam.tokens.create(tx, secrets.randbits, settings.account_id, region, cluster)
             text = jointoken.JoinToken(token.id, secret, pin).text
-            hosts = addresses.of_this_machine()[:1] if settings.everywhere else [at.host]
-            server = url("https" if at.tls else "http", hosts[0] if hosts else at.host, at.port)
             expires = {"id": token.id, "expires_at": token.expires_at}
             return {"token": text, "cluster": cluster, "region": region, "server": server, **expires}
 
@@ -230,6 +229,17 @@ def _task(view: View, query: Query) -> tuple[Scope, ecs.Task]:
     if len(found) != 1:
         raise Refused(f"{len(found) or 'No'} task{'s' * (len(found) > 1)} start{'s' * (not found)} with {text!r}.")
     return found[0]
+
+
+def _outside(settings: Settings) -> tuple[str, str | None]:
+    """The URL under which other machines reach the API, and the pin of its key where it speaks TLS. Raises OSError."""
+    at = settings.listens[-1]
+    host = next(iter(addresses.of_this_machine()), at.host) if settings.everywhere else at.host
+    if not at.tls:
+        return url("http", host, at.port), None
+    from homeport.aws import certificates  # 2 MiB, which loopback does without
+
+    return url("https", host, at.port), certificates.pin_of_file(settings.certificate)
 
 
 def _resident() -> int:

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from homeport import addresses
-from homeport.aws import certificates, serve
+from homeport.aws import serve
 from homeport.aws.app import App
 from homeport.aws.metrics import RequestMetrics
 from homeport.aws.operations import Call, Operation, Params, Principal, Service
@@ -41,7 +41,6 @@ from homeport.store.sql import SqliteJournal
 from homeport.system import SystemClock, system_ids
 
 log = logging.getLogger("homeport.server")
-EXPLAINED = (OSError, UnusableFile, Fenced, OutcomeUnknown, StoreClosed, keys.BadMasterKey, keys.BadSeal)
 # New objects after which the youngest are looked at for garbage, such looks until older ones are, those until all are.
 # Garbage in cycles is rare here and much lives long: the connections of 2,000 agents are 600,000 objects. At Python's
 # own 700, 10, 10 all of them were visited, a third of a second each time, when 200 agents came back at once.
@@ -171,7 +170,9 @@ async def serve_all(settings: Settings, handed: Secrets) -> None:
 
 
 def server_tls(settings: Settings, now: float) -> ssl.SSLContext:
-    """What the listener for other machines speaks. Raises BadCertificate, OSError."""
+    """What the listener for other machines speaks. Raises OSError."""
+    from homeport.aws import certificates  # 2 MiB and 40 ms, which loopback does without
+
     if settings.tls_cert and settings.tls_key:
         return certificates.context(Path(settings.tls_cert), Path(settings.tls_key))
     hosts = addresses.of_this_machine() if settings.everywhere else [settings.host]
@@ -197,7 +198,7 @@ def run(settings: Settings, handed: Secrets) -> int:
     failed = False
     try:
         uvloop.run(serve_all(settings, handed))
-    except* (*EXPLAINED, certificates.BadCertificate) as errors:
+    except* (OSError, UnusableFile, Fenced, OutcomeUnknown, StoreClosed, keys.BadMasterKey, keys.BadSeal) as errors:
         failed = True
         for error in _leaves(errors):
             log.critical("the control plane ends: %s", error)

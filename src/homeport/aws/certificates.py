@@ -34,8 +34,8 @@ BACKDATED = datetime.timedelta(hours=1)  # nodes' clocks differ
 CERTIFICATE, KEY = "server.crt", "server.key"
 
 
-class BadCertificate(Exception):
-    """A certificate or key that can't be used; the text says why."""
+class BadCertificate(OSError):
+    """A file with a certificate or key that can't be used; the text says why."""
 
 
 def own(folder: Path, names: Sequence[str], now: float) -> tuple[Path, Path]:
@@ -81,6 +81,8 @@ def pin(certificate: x509.Certificate) -> str:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except BadCertificate:
+        raise
     except (OSError, ValueError, TypeError) as error:
         raise BadCertificate(f"{path} can't be used: {error}") from error
 
