@@ -61,6 +61,6 @@ def test_what_is_refused_is_not_claimed() -> None:
 
 
 def test_container_instances_register_them() -> None:
-    names = [a["name"] for a in registration(SETTINGS, HOST, None, "t")["attributes"]]
+    names = [a["name"] for a in registration(SETTINGS, HOST, None, "t", "m")["attributes"]]
     assert set(CAPABILITIES) < set(names)
     assert len(names) == len(set(names))
