@@ -14,10 +14,8 @@ from homeport.services.ecs.capacity import FARGATE_PROVIDERS
 from homeport.services.ecs.model.capacity_provider import PROVIDERS, CapacityProvider
 from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance
-from homeport.services.ecs.model.task import TASKS, TaskStatus
+from homeport.services.ecs.model.task import TASKS
 from homeport.store import Scope, Tx, View
-
-_UNFINISHED = [status for status in TaskStatus if status < TaskStatus.STOPPED]
 
 
 def arn_of(scope: tuple[str, str], name: str) -> str:
@@ -58,13 +56,8 @@ def association(
 
 
 def used(view: View, scope: tuple[str, str], cluster: Cluster, gone: Iterable[str]) -> bool:
-    """Whether unfinished tasks of the cluster use any of these capacity providers. Reads them all."""
-    lost = set(gone)
-    return bool(lost) and any(
-        task.capacity_provider in lost
-        for status in _UNFINISHED
-        for task in view.find(TASKS, scope, "cluster_status", (cluster.arn, status.name))
-    )
+    """Whether tasks of the cluster that aren't over use any of these capacity providers."""
+    return not view.counts(TASKS, scope, "providers", cluster.arn).keys().isdisjoint(gone)
 
 
 def clusters_of(view: View, scope: tuple[str, str], name: str) -> list[Cluster]:

@@ -202,6 +202,10 @@ def _counted(task: Task) -> bool:
     return task.charged and task.launch_type != "FARGATE"
 
 
+def _uses_provider(task: Task) -> bool:
+    return task.capacity_provider is not None and task.last_status < TaskStatus.STOPPED
+
+
 def _instance_id(task: Task) -> str:
     """The id of the instance that it has; thousands of tasks share one string."""
     return sys.intern((task.instance or "").rpartition("/")[2])
@@ -218,9 +222,12 @@ TASKS: Table[Task] = Table(
         "definition": lambda r: ((r.definition_arn, r.last_status == TaskStatus.STOPPED),),
         "attachment": lambda r: [a.id for a in r.attachments] if r.last_status < TaskStatus.STOPPED else (),
     },
-    counts={  # the tasks of a (cluster, group) outside Fargate by instance id, and by zone
+    # The tasks of a (cluster, group) outside Fargate by instance id, and by zone; those of a cluster that aren't over,
+    # by capacity provider.
+    counts={
         "instances": lambda r: (((r.cluster_arn, r.group), _instance_id(r)),) if _counted(r) else (),
         "zones": lambda r: (((r.cluster_arn, r.group), r.availability_zone),) if _counted(r) else (),
+        "providers": lambda r: ((r.cluster_arn, r.capacity_provider),) if _uses_provider(r) else (),
     },
     global_indexes={
         "unfinished": lambda r: (True,) if r.last_status < TaskStatus.STOPPED else (),
