@@ -218,9 +218,19 @@ class ControlApp:
             raise Refused(f"{name}: {error.message}") from error
 
     async def revoke_token(self, query: Query) -> None:
+        """Of a join token, or of a node: then its keys."""
         id = query.get("id", "")
-        if not await self.plane.store.update(lambda tx: iam.tokens.revoke(tx, id), "homeport token revoke"):
-            raise Refused(f"There is no join token {id!r}.")
+
+        def revoke(tx: Tx) -> bool:
+            if iam.tokens.revoke(tx, id):
+                return True
+            joined = id != keys.LOCAL_NODE and bool(keys.node_keys(tx, self.plane.vault, id))
+            if joined:
+                keys.remove_node(tx, id)
+            return joined
+
+        if not await self.plane.store.update(revoke, "homeport token revoke"):
+            raise Refused(f"There is no join token and no node {id!r}.")
 
 
 def _task(view: View, query: Query) -> tuple[Scope, ecs.Task]:

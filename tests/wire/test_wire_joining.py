@@ -132,6 +132,17 @@ def test_a_token_is_for_one_machine_and_one_cluster(plane: Plane, tmp_path: Path
     assert membership.load(str(tmp_path / "n2")) is None
 
 
+def test_a_revoked_node_is_unknown_at_once(plane: Plane, tmp_path: Path) -> None:
+    joined = join(plane, plane.token(), tmp_path / "n1")
+    mine = plane.client((joined.access_key, joined.secret_key))
+    mine.discover_poll_endpoint()
+    plane.run(lambda: plane.control.revoke_token({"id": joined.node}))
+    assert code(mine.discover_poll_endpoint) == "UnrecognizedClientException"
+    for unknown in (joined.node, keys.LOCAL_NODE, ""):
+        with pytest.raises(Refused, match="no node"):
+            plane.run(lambda id=unknown: plane.control.revoke_token({"id": id}))
+
+
 def test_a_lost_answer_costs_no_token(plane: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     token = plane.token()
 

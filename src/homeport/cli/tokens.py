@@ -48,10 +48,14 @@ def ls(*, state: State = None) -> None:
     table(["token", "cluster", "region", "valid for"], rows)
 
 
-def revoke(id: Annotated[str, Parameter(help="The token's id, or the token itself.")], *, state: State = None) -> None:
-    """Make a token invalid; a node that has joined with it stays."""
+def revoke(
+    id: Annotated[str, Parameter(help="The token or its id; or a node's id: its key is invalid then.")],
+    *,
+    state: State = None,
+) -> None:
+    """Make a token invalid (a node that has joined with it stays), or a node's key."""
     from homeport.core import jointoken
 
     token = jointoken.parse(id)
     control.ask(config.load(state), "/revoke-token", method="POST", id=token.id if token else id)
-    print("The token is no longer valid.")
+    print("It is no longer valid.")
