@@ -9,24 +9,44 @@ import sys
 import pytest
 from msgspec.structs import replace
 from planted import PLANTS, SEARCHED, Plant
+from planted_clusters import CLUSTER_PLANTS
 
 from homeport.sim import __main__ as command
 from homeport.sim.__main__ import relevant
-from homeport.sim.scenario import SECONDS, draw
+from homeport.sim.clusters import draw_cluster, draw_herd
+from homeport.sim.scenario import SECONDS, Scenario, draw
 from homeport.sim.shorten import shortest
 from homeport.sim.world import Outcome, play
 
-SEEDS = range(100)
+SEEDS, CLUSTER_SEEDS = range(100), range(35)
 PLAYS = 60  # to shorten a failure that CI found
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_violated(seed: int) -> None:
-    outcome = play(draw(seed))
-    if outcome.violation is not None:
-        story = "\n".join(relevant(shortest(outcome, draw(seed), PLAYS)))
-        pytest.fail(f"seed {seed}: {outcome.violation.invariant}: {outcome.violation.text}\n{story}", pytrace=False)
+    outcome = judged(draw(seed))
     assert outcome.seconds >= SECONDS >= 600
+
+
+@pytest.mark.parametrize("seed", CLUSTER_SEEDS)
+def test_nothing_is_violated_in_a_cluster(seed: int) -> None:
+    outcome = judged(draw_cluster(seed))
+    assert outcome.seconds >= SECONDS >= 600
+
+
+def test_two_hundred_agents_connect_at_once() -> None:
+    outcome = judged(draw_herd(1, 200))
+    assert outcome.tasks >= 10
+
+
+def judged(scenario: Scenario) -> Outcome:
+    """What a scenario led to; where that violates something, the test fails and tells the shortest story of it."""
+    outcome = play(scenario)
+    if outcome.violation is not None:
+        story = "\n".join(relevant(shortest(outcome, scenario, PLAYS)))
+        told = f"seed {scenario.seed}: {outcome.violation.invariant}: {outcome.violation.text}\n{story}"
+        pytest.fail(told, pytrace=False)
+    return outcome
 
 
 def test_the_seeds_are_full_of_crashes() -> None:
@@ -61,11 +81,11 @@ def test_a_seed_has_one_history() -> None:
     assert there.stdout.split() == here, there.stderr
 
 
-@pytest.mark.parametrize("planted", PLANTS, ids=lambda planted: planted.name)
+@pytest.mark.parametrize("planted", [*PLANTS, *CLUSTER_PLANTS], ids=lambda planted: planted.name)
 def test_a_planted_bug_is_found(planted: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     planted.plant(monkeypatch)
     for seed in (planted.seed, *range(SEARCHED)):  # what isn't found at once any more is only found later
-        violation = play(draw(seed)).violation
+        violation = play(planted.draw(seed)).violation
         if violation is not None:
             assert violation.invariant in planted.found, f"seed {seed}: {violation}"
             return

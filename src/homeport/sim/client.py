@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from homeport.sim.audit import Auditor
-from homeport.sim.control import SUBNETS_USED, Server, root
+from homeport.sim.control import ACCOUNT, REGION, SUBNETS_USED, Server, root
+from homeport.sim.definitions import network_mode
+from homeport.sim.ledger import Wish
 from homeport.sim.net import Net, Unreachable
+from homeport.sim.rules import RULES
 from homeport.sim.scenario import CLUSTERS, GROUPS, Step
 
 ATTEMPTS = 8
@@ -20,6 +24,7 @@ _SEE = {  # errors that a correct caller may get in these scenarios
     "InvalidParameterException",
     "InvalidPermission.Duplicate",
     "InvalidPermission.NotFound",
+    "TargetNotFoundException",
 }
 
 
@@ -39,8 +44,8 @@ class Client:
         self._groups: list[str] = []
         self._tasks: list[str] = []  # ARNs that RunTask answered
 
-    async def prepare(self) -> None:
-        """Clusters and groups, before anything goes wrong."""
+    async def prepare(self, providers: Mapping[str, str] = {}) -> None:
+        """Clusters, groups and capacity providers, each with its Auto Scaling group, before anything goes wrong."""
         for cluster in CLUSTERS:
             await self._ecs("CreateCluster", clusterName=cluster)
         subnets = (await self._call("ec2", "DescribeSubnets"))["Subnets"]
@@ -48,6 +53,17 @@ class Client:
         for number in range(GROUPS):
             made = await self._call("ec2", "CreateSecurityGroup", GroupName=f"g{number}", Description="g")
             self._groups.append(made["GroupId"])
+        for name, group in providers.items():
+            arn = f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:{'0' * 8}:autoScalingGroupName/{group}"
+            provider = {"autoScalingGroupArn": arn, "managedScaling": {"status": "ENABLED"}}
+            await self._ecs("CreateCapacityProvider", name=name, autoScalingGroupProvider=provider)
+        if providers:
+            await self._ecs(
+                "PutClusterCapacityProviders",
+                cluster=CLUSTERS[0],
+                capacityProviders=list(providers),
+                defaultCapacityProviderStrategy=[],
+            )
 
     async def do(self, step: Step) -> None:
         try:
@@ -67,9 +83,8 @@ class Client:
     async def _do(self, step: Step) -> None:
         match step.do:
             case "define":
-                await self._ecs(
-                    "RegisterTaskDefinition", networkMode="awsvpc", requiresCompatibilities=["FARGATE"], **step.more
-                )
+                fargate = {"networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"]}
+                await self._ecs("RegisterTaskDefinition", **{**fargate, **step.more})
             case "run":
                 await self._run(step.more)
             case "stop":
@@ -88,28 +103,106 @@ class Client:
                 await self._ecs("DeleteCluster", cluster=step.more["cluster"])
             case "create-cluster":
                 await self._ecs("CreateCluster", clusterName=step.more["cluster"])
+            case "place":
+                await self._place(step.more)
+            case "start" | "drain" | "activate" | "deregister" | "put-attribute":
+                arn = self._instance(step.node)
+                if arn is not None:
+                    await self._manage(step, arn)
+            case "instances":
+                await self._look_at_instances(step.pick)
 
     async def _run(self, more: dict[str, Any]) -> None:
-        token: str = more["token"]
-        self._auditor.wanted[token] = more["count"]
+        await self._make(
+            "RunTask",
+            more,
+            count=more["count"],
+            launchType="FARGATE",
+            networkConfiguration=self._network(more),
+            clientToken=more["token"],
+        )
+
+    async def _place(self, more: dict[str, Any]) -> None:
+        asked = more["constraints"]
+        expressions = tuple(c["expression"] for c in asked if c["type"] == "memberOf")
+        distinct = any(c["type"] == "distinctInstance" for c in asked)
+        self._auditor.ledger.wishes[more["token"]] = Wish(expressions=expressions, distinct=distinct)
+        provider = more["provider"]
+        capacity = [{"capacityProvider": provider, "weight": 1}] if provider else None
+        await self._make(
+            "RunTask",
+            more,
+            count=more["count"],
+            **({"capacityProviderStrategy": capacity} if capacity else {"launchType": more["launchType"]}),
+            placementConstraints=asked,
+            placementStrategy=more["strategy"],
+            clientToken=more["token"],
+            **self._placed(more),
+        )
+
+    def _placed(self, more: dict[str, Any]) -> dict[str, Any]:
+        """Members of RunTask and StartTask for tasks of container instances."""
+        members = {"group": more["group"]} if more["group"] else {}
+        if network_mode(more["family"]) != "awsvpc":
+            return members
+        return {**members, "networkConfiguration": self._network({**more, "public": False})}
+
+    def _network(self, more: dict[str, Any]) -> dict[str, Any]:
         vpc = {
             "subnets": self._subnets,
             "securityGroups": [self._groups[number] for number in more["groups"]],
             "assignPublicIp": "ENABLED" if more["public"] else "DISABLED",
         }
-        answer = await self._ecs(
-            "RunTask",
-            cluster=more["cluster"],
-            taskDefinition=f"f{more['family']}",
-            count=more["count"],
-            launchType="FARGATE",
-            networkConfiguration={"awsvpcConfiguration": vpc},
-            clientToken=token,
-            startedBy=token,
-        )
+        return {"awsvpcConfiguration": vpc}
+
+    async def _make(self, operation: str, more: dict[str, Any], **members: Any) -> None:
+        """Calls RunTask or StartTask."""
+        token: str = more["token"]
+        self._auditor.wanted[token] = members.get("count", ATTEMPTS)  # StartTask can't tell a repetition
+        family = f"f{more['family']}"
+        answer = await self._ecs(operation, cluster=more["cluster"], taskDefinition=family, startedBy=token, **members)
         made = [task["taskArn"] for task in answer["tasks"]]
+        refusals = ", ".join(failure["reason"] for failure in answer["failures"])
+        self._auditor.happened(f"client: {operation} made {len(made)} tasks{refusals and f'; refused: {refusals}'}")
         self._auditor.acknowledged |= {arn: self._auditor.acknowledged.get(arn, False) for arn in made}
         self._tasks += [arn for arn in made if arn not in self._tasks]
+
+    def _instance(self, number: int) -> str | None:
+        """As which container instance a machine is registered, if it is one of a cluster."""
+        machines = list(self._auditor.machines.values())
+        arn = machines[number % len(machines)].records.instance().arn
+        return None if arn is None or ":container-instance/fargate/" in arn else arn
+
+    async def _manage(self, step: Step, arn: str) -> None:
+        cluster = _cluster(arn)
+        match step.do:
+            case "start":
+                self._auditor.ledger.wishes[step.more["token"]] = Wish(started=True)
+                await self._make("StartTask", step.more, containerInstances=[arn], **self._placed(step.more))
+            case "drain" | "activate":
+                status = "DRAINING" if step.do == "drain" else "ACTIVE"
+                await self._ecs(
+                    "UpdateContainerInstancesState", cluster=cluster, containerInstances=[arn], status=status
+                )
+            case "deregister":
+                if step.after:
+                    self._auditor.giving_up(arn)
+                await self._ecs("DeregisterContainerInstance", cluster=cluster, containerInstance=arn, force=step.after)
+            case _:
+                name, value = step.more["name"], step.more["value"]
+                attribute = {"name": name, "targetType": "container-instance", "targetId": arn}
+                if value is None:
+                    await self._ecs("DeleteAttributes", cluster=cluster, attributes=[attribute])
+                else:
+                    await self._ecs("PutAttributes", cluster=cluster, attributes=[{**attribute, "value": value}])
+
+    async def _look_at_instances(self, pick: float) -> None:
+        rules = list(RULES)
+        rule = rules[int(pick * len(rules))]
+        listed = await self._ecs("ListContainerInstances", cluster=CLUSTERS[0], filter=rule)
+        some = listed["containerInstanceArns"]
+        if some:
+            await self._ecs("DescribeContainerInstances", cluster=CLUSTERS[0], containerInstances=some)
 
     async def _stop(self, arn: str) -> None:
         self._auditor.asked.add(arn)

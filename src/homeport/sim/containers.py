@@ -15,6 +15,7 @@ from homeport.sim.lives import Checked, Life, Run
 
 SAVING = 0.02  # seconds that a record takes from when it is put together until it is on disk, at most
 KILL_LATEST = 2.0  # seconds that SIGKILL may be late on a machine that is well
+PORT_TAKEN = "port is already allocated"
 REFUSALS = frozenset(text for b in IMAGES.values() for text in (b.pull_error, b.create_error, b.start_error) if text)
 
 
@@ -42,6 +43,7 @@ class Containers:
         self._volumes: dict[tuple[str, str], set[str]] = {}  # (node, task id) → that were ever made
         self._saved: dict[tuple[str, str], float] = {}  # (node, task id) → when its record was last saved
         self._well: dict[str, float] = {}  # node → since when nothing is in the way of its agent
+        self.orphaned: set[str] = set()  # nodes that run, or ran, tasks that were taken from their instance
         self.health: dict[tuple[str, str], tuple[str, float]] = {}  # (task id, name) → as its node knows, since when
 
     def of_task(self, node: str, task_id: str) -> dict[str, Life]:
@@ -179,7 +181,10 @@ class Containers:
         lives = self.of_task(node, new.id)
         troubled = node in self._well
         for container in over:
-            found = conduct.reasons_are_true(container, ends.get(container.name), REFUSALS, troubled)
+            refusals = REFUSALS | (
+                {(container.reason or "").partition(": ")[2]} if self._clashes(node, container) else set()
+            )
+            found = conduct.reasons_are_true(container, ends.get(container.name), refusals, troubled)
             self._found(conduct.reasons_are_true, found, new.id)
             life = lives.get(container.name)
             if life is not None and _ends_alone(container, new, lives, record):
@@ -187,6 +192,10 @@ class Containers:
                 self._found(conduct.an_end_before_a_restart_is_not_told, found, new.id)
             if (container.reason or "").startswith(conduct.DEPENDENCY) and record is not None and not troubled:
                 self._dependency(container, new, lives, record)
+
+    def _clashes(self, node: str, container: Container) -> bool:
+        """It wanted a host port that a task has which its node's instance, by now another one, knows nothing of."""
+        return node in self.orphaned and (container.reason or "").endswith(PORT_TAKEN)
 
     def _dependency(self, container: Container, task: Task, lives: dict[str, Life], record: TaskRecord) -> None:
         goal = record.goal

@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from ipaddress import IPv4Network
 from random import Random
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
+from homeport.aws import authorize
 from homeport.aws.operations import Call, Principal
-from homeport.core.errors import AwsError
+from homeport.core.errors import AwsError, access_denied
 from homeport.core.ids import BitIds
 from homeport.core.paging import Tokens
 from homeport.server import SERVICES, TABLES, ControlPlane
@@ -45,6 +46,12 @@ class Witness(Protocol):
     def durable(self, commits: Sequence[Commit]) -> None: ...
 
     def heard(self, node: str) -> None: ...
+
+    def obeyed(self, node: str, operation: str, params: dict[str, Any], answer: dict[str, Any]) -> None: ...
+
+    def admitted(self, node: str, arn: str) -> None: ...
+
+    def sent(self, node: str, arn: str, frame: str) -> None: ...
 
     def happened(self, what: str) -> None: ...
 
@@ -174,15 +181,21 @@ class Server:
     def call(self, node: str, operation: str, params: dict[str, Any]) -> asyncio.Future[Reply] | None:
         return self.operate(node_principal(node), "ecs", operation, params)
 
-    def upgrade(self, node: str, query: dict[str, str]) -> asyncio.Future[Reply] | None:
-        """Answered with a Connection once the gateway has accepted it."""
+    def upgrade(self, node: str, query: dict[str, str], peer: str = "") -> asyncio.Future[Reply] | None:
+        """Answered with a Connection once the gateway has accepted it. ``peer``: what the network calls the machine, if
+        not as the node whose key it uses."""
         plane, process = self.plane, self.process
         if plane is None or process is None:
             return None
         accepted: asyncio.Future[Reply] = self._loop.create_future()
         main = "containerInstanceArn" in query  # the telemetry websocket says nothing of the other's life
-        heard = partial(self._witness.heard, node) if main else _nothing
-        socket = ServerSocket(process, self._net.connect(node), accepted, heard)
+        arn = query["containerInstanceArn" if main else "containerInstance"]
+        told = Peer(
+            admitted=lambda: self._witness.admitted(node, arn),
+            heard=partial(self._witness.heard, node) if main else _nothing,
+            sent=lambda frame: self._witness.sent(node, arn, frame),
+        )
+        socket = ServerSocket(process, self._net.connect(peer or node), accepted, told)
 
         async def session() -> Reply:
             try:
@@ -234,7 +247,15 @@ class Server:
             tokens=self._tokens,
             endpoint="http://control-plane",
         )
-        answer = await plane.execute(SERVICES[service].operations[name], call, params)
+        refused = authorize.refusal(principal, f"{service}:{name}", ["*"], {})
+        if refused is not None:
+            raise access_denied(refused)
+        operation = SERVICES[service].operations.get(name)
+        if operation is None:
+            raise AwsError("InvalidAction", f"The operation {name} is not known.")
+        answer = await plane.execute(operation, call, params)
+        if principal.node is not None:
+            self._witness.obeyed(principal.node, name, params, answer or {})
         return Reply("answer", msgspec.json.decode(msgspec.json.encode(answer or {})))
 
 
@@ -278,16 +299,23 @@ class ProcessJournal:
         return None
 
 
+class Peer(NamedTuple):
+    """Who is told of what happens on a connection."""
+
+    admitted: Callable[[], None]
+    heard: Callable[[], None]
+    sent: Callable[[str], None]
+
+
 class ServerSocket:
     """The gateway's end of a connection. Accepted with its first use, as by the front."""
 
-    def __init__(
-        self, process: Process, connection: Connection, accepted: asyncio.Future[Reply], heard: Callable[[], None]
-    ) -> None:
-        self._process, self._connection, self._accepted, self._heard = process, connection, accepted, heard
+    def __init__(self, process: Process, connection: Connection, accepted: asyncio.Future[Reply], peer: Peer) -> None:
+        self._process, self._connection, self._accepted, self._peer = process, connection, accepted, peer
 
     async def send(self, text: str) -> None:
         self._accept()
+        self._peer.sent(text)
         if self._connection.to_server.ended:
             raise Hung("the agent is gone")
         self._connection.to_agent.put(text)
@@ -295,7 +323,7 @@ class ServerSocket:
     async def receive(self) -> str:
         self._accept()
         frame = await self._connection.to_server.get()
-        self._heard()
+        self._peer.heard()
         return frame
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -305,4 +333,5 @@ class ServerSocket:
     def _accept(self) -> None:
         self._process.touch()
         if not self._accepted.done():
+            self._peer.admitted()
             self._accepted.set_result(Reply("answer", self._connection))

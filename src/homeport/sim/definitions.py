@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 from homeport.sim.images import ENDING, GOOD, IMAGES, SHORT
 
 SIZES = (("256", "512"), ("256", "512"), ("512", "1024"), ("512", "3072"), ("1024", "2048"))
+
+PLACED_SIZES = (("128", "256"), ("256", "512"), ("512", "1024"), ("1024", "512"), ("", "384"))
+MODES = ("awsvpc", "bridge", "bridge", "host", "none", "bridge")  # network mode by family
+HOST_PORTS = (8080, 8081, 8082)  # few, so that they are fought for
 
 Container = dict[str, Any]  # a container definition of AWS
 
@@ -24,9 +29,40 @@ def draw_definition(random: Random, family: int) -> dict[str, Any]:
     return {**members, "containerDefinitions": containers}
 
 
+def draw_placed_definition(random: Random, family: int, rules: Sequence[str]) -> dict[str, Any]:
+    """Parameters of RegisterTaskDefinition, for container instances. ``rules``: expressions for memberOf."""
+    members, mode = draw_definition(random, family), network_mode(family)
+    cpu, memory = random.choice(PLACED_SIZES)
+    app, *others = members["containerDefinitions"]
+    if mode in ("bridge", "host"):
+        app = {**app, "portMappings": _ports(random, mode)}
+    if random.random() < 0.2:
+        members["placementConstraints"] = [{"type": "memberOf", "expression": random.choice(rules)}]
+    types = ["EC2"] if mode == "awsvpc" else ["EC2", "EXTERNAL"]
+    members |= {"networkMode": mode, "requiresCompatibilities": types, "memory": memory}
+    members = members | {"cpu": cpu} if cpu else {k: v for k, v in members.items() if k != "cpu"}
+    return {**members, "containerDefinitions": [app, *others]}
+
+
+def network_mode(family: int) -> str:
+    """That of all revisions of a family for container instances."""
+    return MODES[family % len(MODES)]
+
+
+def _ports(random: Random, mode: str) -> list[dict[str, Any]]:
+    mappings: list[dict[str, Any]] = []
+    for host in random.sample(HOST_PORTS, random.choice((1, 1, 2))):
+        protocol = random.choice(("tcp", "tcp", "udp"))
+        dynamic = mode == "bridge" and random.random() < 0.3
+        container = host if mode == "host" else 80 + len(mappings)
+        mappings.append({"containerPort": container, "hostPort": 0 if dynamic else host, "protocol": protocol})
+    return mappings
+
+
 def described(members: dict[str, Any]) -> str:
     """In a few words."""
     told = ", ".join(_described(container) for container in members["containerDefinitions"])
+    told += "".join(f" where {c['expression']}" for c in members.get("placementConstraints", ()))
     return f"{told}; a volume" if members.get("volumes") else told
 
 
@@ -109,6 +145,7 @@ def _described(container: Container) -> str:
     told = f"{container['name']}={container['image'].partition(':')[0]}"
     told += "" if container["essential"] else " (not essential)"
     told += " checked" if "healthCheck" in container else ""
+    told += "".join(f" :{m['hostPort']}/{m['protocol']}" for m in container.get("portMappings", ()))
     if policy := container.get("restartPolicy"):
         told += f" restarted after {policy['restartAttemptPeriod']} s"
     return told + "".join(f" after {d['containerName']} {d['condition']}" for d in container.get("dependsOn", ()))

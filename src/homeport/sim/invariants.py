@@ -71,25 +71,27 @@ def a_stopped_task_is_kept_for_an_hour(old: Task, now: float) -> str | None:
 
 class Causes(NamedTuple):
     """What may end a task. ``asked``: StopTask was called; ``ended``: runtime ids of containers that are over;
-    ``rebooted``: its node was, some time; ``heard``: seconds since the control plane last got a word of its node."""
+    ``rebooted``: its node was, some time; ``heard``: seconds since the control plane last got a word of its node;
+    ``given_up``: its instance was deregistered by force."""
 
     asked: bool
     ended: Collection[str]
     rebooted: bool
     heard: float
+    given_up: bool = False
 
 
 def a_stop_has_its_cause(task: Task, causes: Causes, patience: float) -> str | None:
     """``task`` was just told to stop. ``patience``: seconds after which a silent node may be given up."""
     essential = [id for c, id in zip(task.containers, runtime_ids(task), strict=True) if c.essential]
     match task.stop_code:
-        case "UserInitiated" if not causes.asked:
+        case "UserInitiated" if not (causes.asked or causes.given_up):
             return "it is stopped by a user, and none asked for it"
         case "EssentialContainerExited" if not any(id in causes.ended for id in essential):
             return "it is stopped for an essential container's end, and all of them run"
         case "TerminationNotice" if not causes.rebooted:
             return f"it is stopped with its machine ({task.stopped_reason}), which never went down"
-        case "InfrastructureHealth" if causes.heard < patience:
+        case "InfrastructureHealth" if causes.heard < patience and not causes.given_up:
             return f"its node is given up, and was heard {causes.heard:.1f} s ago"
     return None
 
@@ -126,18 +128,26 @@ def exit_codes_are_true(task: Task, ends: Mapping[str, Observed]) -> str | None:
     return None
 
 
-def a_room_is_never_overdrawn(room: Room) -> str | None:
-    if min(room.cpu_used, room.memory_used, room.tasks) < 0:
-        return f"{room.arn} has given more than all: {room.cpu_used} CPU, {room.memory_used} MiB, {room.tasks} tasks"
-    if room.cpu_used > room.cpu or room.memory_used > room.memory:
-        return f"{room.arn} holds {room.cpu_used} of {room.cpu} CPU, {room.memory_used} of {room.memory} MiB"
+def a_room_is_never_overdrawn(room: Room, before: Room | None = None) -> str | None:
+    """``before``: what it was. A machine may come back with less than its tasks take; then it gets no more of them."""
+    had = before or Room(id=room.id, arn=room.arn, cpu=0, memory=0)
+    for what, used, was, limit in (
+        ("CPU", room.cpu_used, had.cpu_used, room.cpu),
+        ("MiB", room.memory_used, had.memory_used, room.memory),
+        ("interfaces", room.interfaces_used, had.interfaces_used, room.interfaces or None),
+        ("tasks", room.tasks, had.tasks, None),
+    ):
+        if used < 0:
+            return f"{room.arn} has given more than all: {used} {what} are taken"
+        if limit is not None and used > limit and used > was:
+            return f"{room.arn} now gives {used} of {limit} {what}"
     return None
 
 
 def a_room_is_the_sum_of_its_tasks(room: Room, tasks: Collection[Task]) -> str | None:
     """``tasks``: those that are charged there."""
-    taken = (room.cpu_used, room.memory_used, room.tasks)
-    due = (sum(t.cpu for t in tasks), sum(t.memory for t in tasks), len(tasks))
+    taken = (room.cpu_used, room.memory_used, room.interfaces_used, room.tasks)
+    due = (*(sum(getattr(t.taken, name) for t in tasks) for name in ("cpu", "memory", "interfaces")), len(tasks))
     return None if taken == due else f"{room.arn} has given {taken}, its tasks take {due}"
 
 
@@ -237,18 +247,21 @@ def every_end_is_told(task: Task, ends: Mapping[str, Observed]) -> str | None:
     return None
 
 
-def everything_comes_to_rest(task: Task, running: Collection[str], on_its_node: Collection[str]) -> str | None:
-    """``running``: runtime ids of running containers anywhere, ``on_its_node`` on the task's own node."""
+def everything_comes_to_rest(
+    task: Task, running: Collection[str], on_its_node: Collection[str], *, orphan: bool = False
+) -> str | None:
+    """``running``: runtime ids of running containers anywhere, ``on_its_node`` on the task's own node. ``orphan``: its
+    instance was deregistered by force."""
     attachments = {attachment.status for attachment in task.attachments}
     if task.last_status == TaskStatus.STOPPED:
         if "ATTACHED" in attachments:
             return f"{task.id} is STOPPED, and its interface attached"
-        if task.node_status != NodeStatus.STOPPED and task.instance is not None:
+        if task.node_status != NodeStatus.STOPPED and task.instance is not None and not orphan:
             return f"{task.id} is STOPPED, and its node never said so"
         return f"{task.id} is STOPPED and runs" if any(id in running for id in runtime_ids(task)) else None
     if task.last_status != TaskStatus.RUNNING or task.desired_status != "RUNNING":
         return f"{task.id} hangs in {task.last_status.name}, wanted {task.desired_status}"
-    if attachments != {"ATTACHED"}:
+    if attachments != ({"ATTACHED"} if attachments or task.launch_type == "FARGATE" else set()):
         return f"{task.id} is RUNNING, and its interface {attachments}"
     for container, id in zip(task.containers, runtime_ids(task), strict=True):
         if (container.status == "RUNNING") != (id in on_its_node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Any, Protocol
@@ -23,7 +24,9 @@ from homeport.sim.loop import SimClock, SimLoop
 from homeport.sim.net import Connection, Hung, Net, Reply, Unreachable
 from homeport.sim.process import Process
 from homeport.sim.runtime import Runtime, WatchedDriver
+from homeport.sim.scenario import Hardware
 
+REMEMBERED = 60  # of an agent's reports
 RESTART_SECONDS = 1.0  # from an agent's end by itself until its supervisor starts it again
 
 
@@ -32,7 +35,7 @@ class Upstream(Protocol):
 
     def call(self, node: str, operation: str, params: dict[str, Any]) -> asyncio.Future[Reply] | None: ...
 
-    def upgrade(self, node: str, query: dict[str, str]) -> asyncio.Future[Reply] | None: ...
+    def upgrade(self, node: str, query: dict[str, str], peer: str = "") -> asyncio.Future[Reply] | None: ...
 
 
 class Witness(Protocol):
@@ -72,8 +75,11 @@ class Machine:
         witness: Witness,
         settings: AgentSettings,
         host: Host,
+        hardware: Hardware | None = None,
+        *,
+        node: str = "",
     ) -> None:
-        self.name = name
+        self.name, self.node = name, node or name  # the node whose key it has
         self.clock = SimClock(loop)
         self.runtime = Runtime(name, witness.containers, witness.happened, self.clock.wall)
         self.records = MemoryRecords()
@@ -82,9 +88,13 @@ class Machine:
         self.telemetry: tuple[Connection, float] | None = None  # since when
         self._loop, self._random, self._net, self._upstream = loop, random, net, upstream
         self._fabric, self._witness, self._settings, self._host = fabric, witness, settings, host
+        self._hardware = hardware
+        self.reports: deque[tuple[str, dict[str, Any]]] = deque(maxlen=REMEMBERED)  # calls that tell how tasks are
+        self.cluster = settings.cluster
+        self._kept, self._gpus = (hardware.ports, hardware.gpus) if hardware else ((), ())
         self.boots = 1
         self._away = RESTART_SECONDS
-        self._powered = True
+        self._powered, self._removed = True, False
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
@@ -116,6 +126,24 @@ class Machine:
         self.runtime.reboot()
         self._fabric.reboot(self.name)
 
+    def resize(self, share: float, ports: tuple[int, ...]) -> None:
+        """The machine has only this share of what it had, keeps these ports for itself too, and its agent restarts."""
+        if self._hardware is None:
+            return
+        had = self._hardware
+        self._host = msgspec.structs.replace(
+            self._host, cores=max(1, int(had.cores * share)), memory=max(256, int(had.memory * share))
+        )
+        self._kept, self._gpus = (*had.ports, *ports), had.gpus[: int(len(had.gpus) * share)]
+        self.kill_agent(1.0)
+
+    def remove(self) -> None:
+        """The machine is gone, for good."""
+        self._removed = True
+        self.kill_agent(0.0)
+        self.runtime.reboot()
+        self._fabric.reboot(self.name)
+
     def calm(self) -> None:
         """No more faults of the machine itself."""
         self.runtime.stopped_until = self.disk_full_until = 0.0
@@ -125,7 +153,7 @@ class Machine:
     # --- the agent's process ----------------------------------------------------------------------------------------
 
     def start_agent(self) -> None:
-        if self.process is not None:
+        if self.process is not None or self._removed:
             return
         self.process = process = Process(f"agent of {self.name}", self._loop, self._died)
         self._away = RESTART_SECONDS
@@ -148,6 +176,22 @@ class Machine:
     def _driver(self, process: Process) -> WatchedDriver:
         book = self._witness.containers
         return WatchedDriver(self.name, self.runtime, book, lambda call, id: self._drive(process, call, id))
+
+    def registering(self, params: dict[str, Any]) -> dict[str, Any]:
+        """RegisterContainerInstance's parameters with what the machine's operator has configured."""
+        had = self._hardware
+        if had is None or had.kind == "FARGATE":
+            return params
+        values = {"ecs.availability-zone": had.zone, **had.attributes}
+        values |= {"ecs.capability.external": ""} if had.kind == "EXTERNAL" else {}
+        values |= {"homeport.max-interfaces": str(had.interfaces)} if had.interfaces else {}
+        values |= {"homeport.auto-scaling-group": had.group} if had.group else {}
+        given = [a for a in params.get("attributes", ()) if a["name"] not in values]
+        sets = {"PORTS": [str(port) for port in self._kept], "GPU": list(self._gpus)}
+        resources = [r for r in params.get("totalResources", ()) if r["name"] not in sets]
+        resources += [{"name": n, "type": "STRINGSET", "stringSetValue": v} for n, v in sets.items() if v]
+        attributes = [*given, *({"name": n, "value": v} for n, v in values.items())]
+        return {**params, "attributes": attributes, "totalResources": resources}
 
     def saved(self, record: TaskRecord) -> None:
         self._witness.containers.saved(self.name, record, self.runtime.volumes)
@@ -245,22 +289,26 @@ class NodeTransport:
 
     def __init__(self, machine: Machine, process: Process, net: Net, upstream: Upstream) -> None:
         self._machine, self._process, self._net, self._upstream = machine, process, net, upstream
-        self._node = machine.name
+        self._peer, self._node = machine.name, machine.node
 
     async def call(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         sent = msgspec.json.decode(msgspec.json.encode(params))
+        if operation == "RegisterContainerInstance":
+            sent = self._machine.registering(sent)
+        elif operation.startswith("Submit"):
+            self._machine.reports.append((operation, sent))
         answer: dict[str, Any] = await self._ask(lambda: self._upstream.call(self._node, operation, sent))
         return answer
 
     async def connect(self, endpoint: str, query: dict[str, str]) -> Channel:
-        connection: Connection = await self._ask(lambda: self._upstream.upgrade(self._node, query))
+        connection: Connection = await self._ask(lambda: self._upstream.upgrade(self._node, query, self._peer))
         self._machine.connected(query, connection)
         return NodeChannel(self._process, connection)
 
     async def _ask(self, submit: Callable[[], asyncio.Future[Reply] | None]) -> Any:
         self._process.touch()
         try:
-            reply = await self._net.call(self._node, submit)
+            reply = await self._net.call(self._peer, submit)
         except Unreachable as error:
             raise CallFailed(None, str(error)) from error
         if reply.kind == "error":

@@ -9,9 +9,10 @@ from homeport.agentapi import Group
 from homeport.services.ec2 import groups
 from homeport.services.ec2.model import HOLDS, INTERFACES, POOL
 from homeport.services.ecs.model.task import TaskStatus
-from homeport.sim import invariants
+from homeport.sim import invariants, placing
 from homeport.sim.audit import Auditor
 from homeport.sim.control import SCOPE
+from homeport.sim.ledger import waits
 from homeport.store import View
 
 
@@ -26,17 +27,17 @@ NOBODY = Wrong("everything comes to rest", "there is no control plane")
 def unsettled(view: View, auditor: Auditor) -> Wrong | None:
     """What isn't as it should be, as long as something isn't."""
     auditor.catch_up(view)
-    return _tasks(auditor) or _rules(view, auditor) or _strangers(auditor)
+    return _tasks(auditor) or _waiting(view, auditor) or _rules(view, auditor) or _strangers(auditor)
 
 
 def left(view: View, auditor: Auditor) -> Wrong | None:
     """The same after every task was stopped: nothing of them may be left, neither in the store nor on nodes."""
-    machines = auditor.machines.values()
+    machines, rooms = auditor.machines.values(), auditor.ledger.rooms.values()
     return unsettled(view, auditor) or _first(
         ("tasks that run", [t.id for t in auditor.tasks.values() if t.last_status < TaskStatus.STOPPED]),
         ("interfaces", [interface.id for _, interface in view.each(INTERFACES)]),
         ("held addresses", [hold.id for hold in view.all(HOLDS, POOL)]),
-        ("rooms that are taken", [r.arn for r in auditor.rooms.values() if r.cpu_used or r.memory_used or r.tasks]),
+        ("rooms that are taken", [r.arn for r in rooms if r.cpu_used or r.memory_used or r.tasks]),
         ("containers", [id for machine in machines for id in machine.runtime.containers]),
         ("folders", [id for machine in machines for id in machine.runtime.task_folders]),
         ("volumes", [id for machine in machines for id in machine.runtime.volumes]),
@@ -47,8 +48,11 @@ def _tasks(auditor: Auditor) -> Wrong | None:
     running = auditor.running()
     for task in auditor.tasks.values():
         machine = auditor.machine_of(task)
+        if (machine is not None and machine.name in auditor.doubted) or waits(task):
+            continue
         on_its_node = machine.runtime.running() if machine else ()
-        found = invariants.everything_comes_to_rest(task, running, on_its_node)
+        orphan = task.instance in auditor.given_up
+        found = invariants.everything_comes_to_rest(task, running, on_its_node, orphan=orphan)
         if found is not None:
             return Wrong(invariants.name_of(invariants.everything_comes_to_rest), found)
         if task.last_status == TaskStatus.RUNNING:
@@ -59,6 +63,15 @@ def _tasks(auditor: Auditor) -> Wrong | None:
             found = invariants.every_end_is_told(task, auditor.ends(task))
             if found is not None:
                 return Wrong(invariants.name_of(invariants.every_end_is_told), found)
+    return None
+
+
+def _waiting(view: View, auditor: Auditor) -> Wrong | None:
+    for task in auditor.tasks.values():
+        if waits(task):
+            found = placing.nothing_waits_for_an_empty_instance(task, auditor.ledger.empty_for(view, task))
+            if found is not None:
+                return Wrong(invariants.name_of(placing.nothing_waits_for_an_empty_instance), found)
     return None
 
 

@@ -15,7 +15,24 @@ from homeport.sim.definitions import draw_definition
 
 SECONDS = 600.0  # simulated, at the least, before everything is put right again
 
-Workload = Literal["define", "run", "stop", "describe", "list", "allow", "deny", "delete-cluster", "create-cluster"]
+Workload = Literal[
+    "define",
+    "run",
+    "stop",
+    "describe",
+    "list",
+    "allow",
+    "deny",
+    "delete-cluster",
+    "create-cluster",
+    "place",
+    "start",
+    "drain",
+    "activate",
+    "deregister",
+    "put-attribute",
+    "instances",
+]
 Fault = Literal[
     "kill-server",
     "kill-agent",
@@ -30,7 +47,12 @@ Fault = Literal[
     "cut",
     "silence",
     "reset",
+    "herd",
+    "resize",
+    "mischief",
 ]
+
+Kind = Literal["EC2", "EXTERNAL", "FARGATE"]  # of machine
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,10 +70,25 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     more: dict[str, Any] = {}
 
 
+class Hardware(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a machine is, and what its operator has told its agent: ``memory`` in MiB, ``ports`` that the machine keeps
+    for itself, ``interfaces`` that tasks can have there (0: no limit), ``group`` the Auto Scaling group."""
+
+    kind: Kind
+    cores: int
+    memory: int
+    zone: str = "us-east-1a"
+    attributes: dict[str, str] = {}
+    ports: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
+    interfaces: int = 0
+    group: str = ""
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """``cores``, ``memory`` (MiB) and ``overcommit`` (of cores) of each node; ``loss`` as in ``Net``; ``retry_most`` as
-    in AgentSettings; ``public_pool`` a CIDR; ``prefix`` the length of the subnets'. ``an_hour``: it goes on until
-    stopped tasks are forgotten."""
+    """``cores``, ``memory`` (MiB) and ``overcommit`` (of cores) of each node, where ``hardware`` doesn't say it for
+    each alone; ``loss`` as in ``Net``; ``retry_most`` as in AgentSettings; ``public_pool`` a CIDR; ``prefix`` the
+    length of the subnets'. ``an_hour``: it goes on until stopped tasks are forgotten."""
 
     seed: int
     seconds: float
@@ -65,6 +102,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     prefix: int
     an_hour: bool
     steps: tuple[Step, ...]
+    hardware: tuple[Hardware, ...] = ()
 
 
 CLUSTERS = ("default", "demo")
@@ -109,7 +147,7 @@ def draw(seed: int) -> Scenario:
     nodes = random.randint(1, 5)
     calls, faults = random.randint(35, 70), random.choice((0, 6, 12, 18, 24))
     work = [_work(random) for _ in range(calls)] + [_fault(random, nodes) for _ in range(faults)]
-    first = [_define(random, at=0.5 + family / 10, family=family) for family in range(FAMILIES)]
+    first = [draw_fargate_definition(random, at=0.5 + family / 10, family=family) for family in range(FAMILIES)]
     return Scenario(
         seed=seed,
         seconds=SECONDS,
@@ -128,12 +166,12 @@ def draw(seed: int) -> Scenario:
 
 def _work(random: Random) -> Step:
     do = random.choices(list(_WORK), list(_WORK.values()))[0]
-    at = _moment(random)
+    at = draw_moment(random)
     match do:
         case "define":
-            return _define(random, at, random.randrange(FAMILIES))
+            return draw_fargate_definition(random, at, random.randrange(FAMILIES))
         case "run":
-            return Step(at=at, do=do, more=_run(random))
+            return Step(at=at, do=do, more=draw_run(random))
         case "allow" | "deny":
             return Step(at=at, do=do, more=_rule(random))
         case "delete-cluster" | "create-cluster":
@@ -144,7 +182,7 @@ def _work(random: Random) -> Step:
 
 def _fault(random: Random, nodes: int) -> Step:
     do = random.choices(list(_FAULTS), list(_FAULTS.values()))[0]
-    step = Step(at=_moment(random), do=do, node=random.randrange(nodes))
+    step = Step(at=draw_moment(random), do=do, node=random.randrange(nodes))
     touch, after = random.choice((0, 0, *range(1, 12))), random.random() < 0.5
     match do:
         case "kill-server" | "kill-agent" | "kill-both":
@@ -163,18 +201,18 @@ def _fault(random: Random, nodes: int) -> Step:
             return msgspec.structs.replace(step, seconds=random.choice((1.0, 6.0, 20.0, 45.0)))
 
 
-def _moment(random: Random) -> float:
+def draw_moment(random: Random) -> float:
     """Things come in bursts: half of all happens within a few seconds of a full minute."""
     if random.random() < 0.5:
         return 60.0 * random.randrange(0, int(SECONDS // 60)) + 2.0 + random.expovariate(1.0)
     return random.uniform(2.0, SECONDS - 10.0)
 
 
-def _define(random: Random, at: float, family: int) -> Step:
+def draw_fargate_definition(random: Random, at: float, family: int) -> Step:
     return Step(at=at, do="define", more=draw_definition(random, family))
 
 
-def _run(random: Random) -> dict[str, Any]:
+def draw_run(random: Random) -> dict[str, Any]:
     return {
         "cluster": random.choice(CLUSTERS),
         "family": random.randrange(FAMILIES),

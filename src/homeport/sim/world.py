@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from homeport.services.ecs.model.task import STOPPED_TASK_SECONDS
 from homeport.sim import rest
 from homeport.sim.audit import Auditor, Violation
 from homeport.sim.client import Client
+from homeport.sim.clusters import PROVIDERS
 from homeport.sim.control import Server
 from homeport.sim.definitions import described
 from homeport.sim.loop import SimLoop, run
@@ -22,7 +24,8 @@ from homeport.sim.machine import Fabric, Machine
 from homeport.sim.net import Net
 from homeport.sim.process import task_factory
 from homeport.sim.rest import NOBODY, Wrong
-from homeport.sim.scenario import Scenario, Step, chance
+from homeport.sim.rogue import Rogue
+from homeport.sim.scenario import CLUSTERS, Scenario, Step, chance
 from homeport.store.memory import Fault
 
 REST_SECONDS = 900.0  # in which a world that is left alone must come to rest; nodes retry for minutes
@@ -74,12 +77,14 @@ class World:
         self._client = Client(self._net, self._server, self.auditor)
         self._machines = [self._machine(number) for number in range(scenario.nodes)]
         self.auditor.machines = {machine.name: machine for machine in self._machines}
+        self._rogue = Rogue(self._net, self._server, self.auditor, self._random("rogue"))
+        self._clones: list[Machine] = []
         self._calls: set[asyncio.Task[None]] = set()
 
     def _clear(self, node: str, since: float) -> bool:
         """Whether nothing was in the way of what a node tells of health, all the time since then."""
-        machine = next(machine for machine in self._machines if machine.name == node)
-        connection, connected = machine.telemetry or (None, 0.0)
+        machine = self.auditor.machines.get(node)
+        connection, connected = (machine.telemetry if machine else None) or (None, 0.0)
         if connection is None or connection.over or connected > since or self._net.cut_off_until(node) > since:
             return False
         return self._server.well_since() <= since
@@ -87,27 +92,41 @@ class World:
     def _random(self, what: str) -> Random:
         return chance(self._scenario.seed, what)
 
-    def _machine(self, number: int) -> Machine:
-        name = f"node{number}"
+    def _machine(self, number: int, *, clone: bool = False) -> Machine:
+        """``clone``: another machine that has got hold of its key."""
+        node, scenario = f"node{number}", self._scenario
+        hardware = scenario.hardware[number] if scenario.hardware else None
         settings = AgentSettings(
             state="/nowhere",
             instance=f"{number:08x}",
             endpoint="http://control-plane",
             access_key="",
             secret_key="",
-            fargate=True,
-            overcommit_cpu=self._scenario.overcommit,
-            retry_most=self._scenario.retry_most,
+            cluster=CLUSTERS[0],
+            fargate=hardware is None or hardware.kind == "FARGATE",
+            overcommit_cpu=scenario.overcommit,
+            retry_most=scenario.retry_most,
         )
         host = Host(
-            cores=self._scenario.cores,
-            memory=self._scenario.memory,
+            cores=hardware.cores if hardware else scenario.cores,
+            memory=hardware.memory if hardware else scenario.memory,
             architecture="x86_64",
             boot_id="",
             agent_version="1",
         )
+        name = f"{node} (clone {len(self._clones)})" if clone else node
         return Machine(
-            name, self._loop, self._random(name), self._net, self._server, self._fabric, self.auditor, settings, host
+            name,
+            self._loop,
+            self._random(name),
+            self._net,
+            self._server,
+            self._fabric,
+            self.auditor,
+            settings,
+            host,
+            hardware,
+            node=node,
         )
 
     # --- its course -------------------------------------------------------------------------------------------------
@@ -121,10 +140,14 @@ class World:
 
     async def _story(self) -> None:
         self._server.start()
+        if self._scenario.hardware:  # agents join a cluster that is there
+            await asyncio.sleep(0.05)
+            await self._client.prepare(PROVIDERS)
         for machine in self._machines:
             machine.start_agent()
         await asyncio.sleep(0.1)
-        await self._client.prepare()
+        if not self._scenario.hardware:
+            await self._client.prepare()
         self._net.loss = self._scenario.loss
         for step in self._scenario.steps:
             await self._until(step.at)
@@ -146,6 +169,8 @@ class World:
         """No more faults; what is down comes back."""
         self._net.loss = 0.0
         self._server.calm()
+        for clone in self._clones:
+            clone.remove()
         for machine in self._machines:
             machine.calm()
         await self._until(self._net.cut_until())
@@ -202,15 +227,38 @@ class World:
                 self._net.cut(machine.name, step.seconds)
             case "reset":
                 self._net.reset(machine.name)
+            case "herd":
+                for one in self._machines:
+                    self._net.reset(one.name)
+            case "resize":
+                machine.resize(step.more["share"], tuple(step.more["ports"]))
+            case "mischief" if step.more["kind"] == "clone":
+                self._clone(step)
+            case "mischief":
+                others = [one for one in self._machines if one is not machine]
+                victim = others[step.more["victim"] % len(others)]
+                self._calling(self._rogue.do(step.more["kind"], machine, victim))
             case _:
-                call = asyncio.create_task(self._client.do(step))
-                self._calls.add(call)
-                call.add_done_callback(self._calls.discard)
+                self._calling(self._client.do(step))
+
+    def _calling(self, work: Coroutine[Any, Any, None]) -> None:
+        call = asyncio.create_task(work)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    def _clone(self, step: Step) -> None:
+        """For some time another agent uses a node's key."""
+        number = step.node % len(self._machines)
+        clone = self._machine(number, clone=True)
+        self._clones.append(clone)
+        self.auditor.doubted.add(self._machines[number].name)
+        clone.start_agent()
+        self._loop.call_later(step.seconds, clone.remove)
 
 
 def describe(step: Step) -> str:
     words = {k: v for k, v in msgspec.to_builtins(step).items() if k not in ("at", "do", "more")}
-    hidden = ("containerDefinitions", "volumes")
+    hidden = ("containerDefinitions", "volumes", "placementConstraints")
     rest = " ".join(f"{k}={v}" for k, v in {**words, **step.more}.items() if k not in hidden)
     if step.do == "define":
         rest += f" {described(step.more)}"
