@@ -25,6 +25,7 @@ TARGET = "AmazonEC2ContainerServiceV20141113"
 CONNECTIONS = 8  # calls at the same time; further ones wait
 CALL_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
+ADMITTED_SECONDS = 30.0  # a websocket: a control plane that was away may have thousands to admit, each to check
 MAX_ANSWER = 16 * 1024 * 1024  # bytes
 MAX_FRAME = 16 * 1024 * 1024  # bytes; a group with tens of thousands of members fits
 
@@ -87,7 +88,7 @@ class HttpTransport:
                 max_size=MAX_FRAME,
                 ping_interval=None,  # the protocol has its own heartbeat
                 ssl=self._ssl,
-                open_timeout=CONNECT_SECONDS,
+                open_timeout=ADMITTED_SECONDS,
                 close_timeout=1.0,
                 proxy=None,
             )
