@@ -14,7 +14,7 @@ from rich.progress import track
 from bench.harness import IMAGE, STATE, Cloud, alive_at, docker_alive_at, median, run
 
 LENGTH = 5
-COMPOSE = shlex.split(os.environ["HOMEPORT_BENCH_COMPOSE"])
+COMPOSE = shlex.split(os.environ.get("HOMEPORT_BENCH_COMPOSE", "docker compose"))
 PROJECT = "homeport-chain"
 # They hear SIGTERM, since a chain is stopped one after the other. The last alone makes the file that is looked for.
 IDLE = ["sh", "-c", 'trap "exit 0" TERM; sleep 600 & wait']
