@@ -172,6 +172,8 @@ class Naive:
             return self.running(room, group)
         name = step.field.removeprefix("attribute:")
         value = self.attribute(room, name)
+        if name == "ecs.availability-zone":  # a task has a zone, its subnet's, also where its instance tells none
+            return sum(t.group == group and t.availability_zone == value for t in self.world.tasks)
         others = [r for r in self.world.index.everywhere(CLUSTER) if self.attribute(r, name) == value]
         return sum(self.running(r, group) for r in others)
 

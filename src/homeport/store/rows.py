@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Generic
 
@@ -11,8 +11,44 @@ from homeport.store.keys import Scope
 from homeport.store.tables import R, Table
 
 Entry = tuple[str, Scope]  # of a global index: sorted by id, then scope
-_Entry = tuple[Any, str]  # of an ordered index: sorted by rank, then id
-_NONE: Mapping[Hashable, int] = MappingProxyType({})
+_NONE: Mapping[Hashable, Any] = MappingProxyType({})
+
+
+class Ranked(Generic[R]):
+    """Records by rank, then id, at places from 0 on. It is live: nothing may be written while it is in use."""
+
+    __slots__ = ("_entries", "_records")
+
+    def __init__(self, records: Mapping[str, R]) -> None:
+        self._records = records
+        self._entries: list[tuple[Any, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, place: int) -> R:
+        return self._records[self._entries[place][1]]
+
+    def __iter__(self) -> Iterator[R]:
+        return (self._records[id] for _, id in self._entries)
+
+    def span(self, start: Any, stop: Any = None) -> range:
+        """The places from rank ``start`` on, up to but without ``stop``."""
+        entries = self._entries
+        first = (start, "")
+        low = 0 if first <= entries[0] else bisect_left(entries, first)  # often all do, and a search reads far and wide
+        return range(low, len(entries) if stop is None else bisect_left(entries, (stop, ""), low))
+
+    def entries(self, places: Iterable[int]) -> Iterator[tuple[Any, str]]:
+        """The (rank, id) at these places: quicker than records where most are not wanted."""
+        return map(self._entries.__getitem__, places)
+
+    def move(self, id: str, gone: Iterable[Any], come: Iterable[Any]) -> None:
+        """For ``Rows`` alone: takes a record out at some ranks, puts it in at others."""
+        for rank in gone:
+            _remove(self._entries, (rank, id))
+        for rank in come:
+            insort(self._entries, (rank, id))
 
 
 class _Partition(Generic[R]):
@@ -25,34 +61,23 @@ class _Partition(Generic[R]):
         self.records: dict[str, R] = {}
         self.ids: list[str] = []
         self.indexes: dict[str, dict[Hashable, list[str]]] = {name: {} for name in table.indexes}
-        self.ordered: dict[str, dict[Hashable, list[_Entry]]] = {name: {} for name in table.ordered}
+        self.ordered: dict[str, dict[Hashable, dict[Hashable, Ranked[R]]]] = {name: {} for name in table.ordered}
         self.counts: dict[str, dict[Hashable, dict[Hashable, int]]] = {name: {} for name in table.counts}
 
-
-class Ranked(Generic[R]):
-    """Records by rank, then id, read as they are asked for: nothing may be written meanwhile."""
-
-    __slots__ = ("_bucket", "_high", "_low", "_records")
-
-    def __init__(self, records: Mapping[str, R], bucket: Sequence[_Entry], low: int, high: int) -> None:
-        self._records, self._bucket, self._low, self._high = records, bucket, low, high
-
-    def __len__(self) -> int:
-        return self._high - self._low
-
-    def __getitem__(self, at: int) -> R:
-        """The record at this place, from 0 on. Raises IndexError."""
-        if not 0 <= at < self._high - self._low:
-            raise IndexError(at)
-        return self._records[self._bucket[self._low + at][1]]
-
-    def __iter__(self) -> Iterator[R]:
-        return (self._records[id] for _, id in self.entries())
-
-    def entries(self, *, descending: bool = False) -> Iterator[tuple[Any, str]]:
-        """(rank, id) alone: quicker where most are not wanted."""
-        places = range(self._high - 1, self._low - 1, -1) if descending else range(self._low, self._high)
-        return map(self._bucket.__getitem__, places)
+    def rerank(self, index: str, gone: set[Any], come: set[Any], id: str) -> None:
+        values = self.ordered[index]
+        for value, part, rank in gone:
+            parts = values[value]
+            parts[part].move(id, (rank,), ())
+            if not parts[part]:
+                del parts[part]
+                if not parts:
+                    del values[value]
+        for value, part, rank in come:
+            parts = values.setdefault(value, {})
+            if part not in parts:
+                parts[part] = Ranked(self.records)
+            parts[part].move(id, (), (rank,))
 
 
 class Rows(Generic[R]):
@@ -84,30 +109,17 @@ class Rows(Generic[R]):
     def count(self, scope: tuple[str, str], index: str, value: Hashable) -> int:
         return len(self._bucket(scope, index, value)[1])
 
-    def values(self, scope: tuple[str, str], index: str) -> list[Hashable]:
-        """The values that an index or ordered index has records under, in no order."""
-        part = self._partitions.get(scope)
-        if index in self.table.ordered:
-            return list(part.ordered[index]) if part else []
-        self._known(index)
-        return list(part.indexes[index]) if part else []
-
     def counts(self, scope: tuple[str, str], index: str, value: Hashable) -> Mapping[Hashable, int]:
         if index not in self.table.counts:
             raise LookupError(f"table {self.table.kind!r} has no counts {index!r}")
         part = self._partitions.get(scope)
         return part.counts[index].get(value, _NONE) if part else _NONE
 
-    def ordered(self, scope: tuple[str, str], index: str, value: Hashable, start: Any, stop: Any) -> Ranked[R]:
+    def ranked(self, scope: tuple[str, str], index: str, value: Hashable) -> Mapping[Hashable, Ranked[R]]:
         if index not in self.table.ordered:
             raise LookupError(f"table {self.table.kind!r} has no ordered index {index!r}")
         part = self._partitions.get(scope)
-        bucket = part.ordered[index].get(value) if part else None
-        if part is None or bucket is None:
-            return Ranked({}, (), 0, 0)
-        low = bisect_left(bucket, (start, ""))
-        high = len(bucket) if stop is None else bisect_left(bucket, (stop, ""), low)
-        return Ranked(part.records, bucket, low, high)
+        return part.ordered[index].get(value, _NONE) if part else _NONE
 
     def find_global(self, index: str, value: Hashable) -> list[tuple[Scope, R]]:
         try:
@@ -133,7 +145,7 @@ class Rows(Generic[R]):
         for name, gone, come in global_moves:
             _move(self._global[name], gone, come, (id, part.scope))
         for name, gone, come in rank_moves:
-            _rerank(part.ordered[name], gone, come, id)
+            part.rerank(name, gone, come, id)
         for name, gone, come in count_moves:
             _recount(part.counts[name], gone, come)
         if new is None:
@@ -150,13 +162,10 @@ class Rows(Generic[R]):
     def _bucket(
         self, scope: tuple[str, str], index: str, value: Hashable
     ) -> tuple[_Partition[R] | None, list[str] | tuple[()]]:
-        self._known(index)
-        part = self._partitions.get(scope)
-        return (part, part.indexes[index].get(value, ())) if part else (None, ())
-
-    def _known(self, index: str) -> None:
         if index not in self.table.indexes:
             raise LookupError(f"table {self.table.kind!r} has no index {index!r}")
+        part = self._partitions.get(scope)
+        return (part, part.indexes[index].get(value, ())) if part else (None, ())
 
 
 def _moves(
@@ -183,13 +192,6 @@ def _move(buckets: dict[Hashable, list[Any]], gone: set[Hashable], come: set[Has
             del buckets[value]
     for value in come:
         insort(buckets.setdefault(value, []), entry)
-
-
-def _rerank(buckets: dict[Hashable, list[_Entry]], gone: set[Any], come: set[Any], id: str) -> None:
-    for value, rank in gone:
-        _move(buckets, {value}, set(), (rank, id))
-    for value, rank in come:
-        _move(buckets, set(), {value}, (rank, id))
 
 
 def _recount(counts: dict[Hashable, dict[Hashable, int]], gone: set[Any], come: set[Any]) -> None:

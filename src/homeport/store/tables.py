@@ -15,9 +15,9 @@ class Table(Generic[R]):
 
     ``id(record)`` is its id inside a scope. ``indexes`` are looked up inside a scope (``tx.find``), ``global_indexes``
     across all scopes (``tx.find_global``); each maps a record to the values that it is found under. ``ordered`` indexes
-    map a record to (value, rank) and list what they hold under a value by rank (``tx.ordered``). ``counts`` map a
-    record to (value, part) and count the records of each part of a value (``tx.counts``); where the number will do,
-    that takes far less memory. ``schema`` is the record's schema version; ``upgrades[n]`` turns a JSON object of
+    map a record to (value, part, rank) and list the records of each part of a value by rank (``tx.ranked``). ``counts``
+    map a record to (value, part) and count the records of each part of a value (``tx.counts``); where the number will
+    do, that takes far less memory. ``schema`` is the record's schema version; ``upgrades[n]`` turns a JSON object of
     version n into one of version n + 1.
     """
 
@@ -29,7 +29,7 @@ class Table(Generic[R]):
         id: Callable[[R], str],
         indexes: Mapping[str, Callable[[R], Iterable[Hashable]]] | None = None,
         global_indexes: Mapping[str, Callable[[R], Iterable[Hashable]]] | None = None,
-        ordered: Mapping[str, Callable[[R], Iterable[tuple[Hashable, Any]]]] | None = None,
+        ordered: Mapping[str, Callable[[R], Iterable[tuple[Hashable, Hashable, Any]]]] | None = None,
         counts: Mapping[str, Callable[[R], Iterable[tuple[Hashable, Hashable]]]] | None = None,
         schema: int = 1,
         upgrades: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] | None = None,

@@ -41,20 +41,14 @@ class View:
         """How many ``find`` would return."""
         return self._rows(table).count(scope, index, value)
 
-    def values(self, table: Table[R], scope: tuple[str, str], index: str) -> list[Hashable]:
-        """The values under which an index or ordered index has records in the scope, in no order."""
-        return self._rows(table).values(scope, index)
-
-    def ordered(
-        self, table: Table[R], scope: tuple[str, str], index: str, value: Hashable, start: Any, stop: Any = None
-    ) -> Ranked[R]:
-        """The scope's records that an ordered index lists under ``value``, from rank ``start`` on, up to but without
-        ``stop``; by rank, then id."""
-        return self._rows(table).ordered(scope, index, value, start, stop)
+    def ranked(self, table: Table[R], scope: tuple[str, str], index: str, value: Hashable) -> Mapping[Any, Ranked[R]]:
+        """The scope's records that an ordered index lists under ``value``: by rank, for each part. It is live, as what
+        ``counts`` returns."""
+        return self._rows(table).ranked(scope, index, value)
 
     def counts(self, table: Table[R], scope: tuple[str, str], index: str, value: Hashable) -> Mapping[Any, int]:
-        """How many of the scope's records each part of ``value`` has; parts with none are left out. It is the live
-        count: nothing may be written while it is in use."""
+        """How many of the scope's records each part of ``value`` has; parts with none are left out. It is live: nothing
+        may be written while it is in use."""
         return self._rows(table).counts(scope, index, value)
 
     def find_global(self, table: Table[R], index: str, value: Hashable) -> list[tuple[Scope, R]]:

@@ -25,7 +25,9 @@ def serve(tx: Tx, scope: Scope, queue: Queue, ids: Ids) -> bool:
     be room for more."""
     refused: set[Demand] = set()
     placed = 0
-    for waiting in list(tx.ordered(WAITING, scope, "queue", queue, ())):
+    cluster, provider = queue
+    line = tx.ranked(WAITING, scope, "queue", cluster).get(provider, ())
+    for waiting in tuple(line):
         if placed == SLICE:
             return True
         if waiting.demand in refused:

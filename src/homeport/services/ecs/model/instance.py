@@ -175,22 +175,14 @@ INSTANCES: Table[Instance] = Table(
 )
 
 
-def _by_memory(room: Room) -> tuple[tuple[tuple[Lot, Shape], tuple[int, int]], ...]:
-    return (((room.lot, room.shape), (room.memory_free, room.cpu_free)),) if room.open else ()
-
-
-def _by_cpu(room: Room) -> tuple[tuple[tuple[Lot, Shape], tuple[int, int]], ...]:
-    return (((room.lot, room.shape), (room.cpu_free, room.memory_free)),) if room.open else ()
-
-
 ROOMS: Table[Room] = Table(
     "container-instance-room",
     Room,
     id=lambda r: r.id,
     indexes={"cluster": lambda r: (r.cluster,)},
-    ordered={"memory": _by_memory, "cpu": _by_cpu},
-    counts={
-        "lots": lambda r: ((r.cluster, r.lot),) if r.open else (),
-        "shapes": lambda r: ((r.lot, r.shape),) if r.open else (),
+    ordered={
+        "memory": lambda r: ((r.lot, r.shape, (r.memory_free, r.cpu_free)),) if r.open else (),
+        "cpu": lambda r: ((r.lot, r.shape, (r.cpu_free, r.memory_free)),) if r.open else (),
     },
+    counts={"lots": lambda r: ((r.cluster, r.lot),) if r.open else ()},
 )

@@ -38,6 +38,6 @@ WAITING: Table[Waiting] = Table(
     "waiting-task",
     Waiting,
     id=lambda r: r.id,
-    ordered={"queue": lambda r: (((r.demand.cluster, r.demand.provider), (r.number,)),)},
+    ordered={"queue": lambda r: ((r.demand.cluster, r.demand.provider, r.number),)},
     counts={"queues": lambda r: ((r.demand.cluster, r.demand.provider),)},
 )

@@ -13,9 +13,12 @@ from typing import NamedTuple
 from homeport.services.ecs.model.instance import Lot, Room
 from homeport.services.ecs.placement import rules
 from homeport.services.ecs.placement.demand import Demand, Pick
-from homeport.services.ecs.placement.index import Field, Index, Rank
+from homeport.services.ecs.placement.index import Field, Index
 from homeport.services.ecs.placement.rules import Rules
 from homeport.store import Ranked
+
+Rank = tuple[int, ...]  # free CPU and memory, whichever is asked for first
+Stretch = tuple[Ranked[Room], range]  # and places in it
 
 _GUESSES = 16  # random rooms that are tried before all are looked at
 
@@ -37,8 +40,8 @@ class Candidates(NamedTuple):
     def least(self, field: Field) -> Room | None:
         """The one with least left of the field, then of the other."""
         best: tuple[Rank, Room] | None = None
-        for window in self._windows(field):
-            for rank, id in window.entries():
+        for ranked, places in self._stretches(field):
+            for rank, id in ranked.entries(places):
                 if best is not None and rank >= best[0]:
                     break
                 room = self._fitting(id)
@@ -50,8 +53,8 @@ class Candidates(NamedTuple):
     def most(self) -> Room | None:
         """The one with most free memory, then CPU."""
         best: tuple[Rank, str] | None = None
-        for window in self._windows("memory"):
-            for entry in window.entries(descending=True):
+        for ranked, places in self._stretches("memory"):
+            for entry in ranked.entries(reversed(places)):
                 if best is not None and entry <= best:
                     break
                 if self._fitting(entry[1]) is not None:
@@ -61,29 +64,30 @@ class Candidates(NamedTuple):
 
     def any(self, pick: Pick) -> Room | None:
         """One of them at random, each as likely as any other."""
-        windows = [window for window in self._windows("memory") if window]
-        total = sum(map(len, windows))
+        stretches = list(self._stretches("memory"))
+        total = sum(len(places) for _, places in stretches)
         for _ in range(min(_GUESSES, total)):
-            room = self._fitting(_at(windows, pick(total)).id)
+            room = self._fitting(_at(stretches, pick(total)).id)
             if room is not None:
                 return room
-        fitting = [room for window in windows for _, id in window.entries() if (room := self._fitting(id)) is not None]
+        ids = (id for ranked, places in stretches for _, id in ranked.entries(places))
+        fitting = [room for room in map(self._fitting, ids) if room is not None]
         return fitting[pick(len(fitting))] if fitting else None
 
-    def _windows(self, field: Field) -> Iterator[Ranked[Room]]:
-        """Stretches of rooms that have enough of the field, by rank."""
-        demand, state, connected = self.demand, self.state, self.connected
+    def _stretches(self, field: Field) -> Iterator[Stretch]:
+        """Rooms that have enough of the field, by rank."""
+        demand, connected = self.demand, self.connected
         digits = demand.cpu.bit_length()
         field, start, stop = self._bounds(field)
         for lot in self.lots:
-            for shape in state.shapes(lot):
+            for shape, ranked in self.state.ranked(lot, field).items():
                 if (
                     shape.cpu >= digits
                     and shape.connected == connected
                     and shape.gpus >= demand.gpus
                     and (shape.interface or not demand.networked)
                 ):
-                    yield state.ranked(lot, shape, field, start, stop)
+                    yield ranked, ranked.span(start, stop)
 
     def _bounds(self, field: Field) -> tuple[Field, Rank, Rank | None]:
         demand = self.demand
@@ -126,13 +130,12 @@ def _suits(asked: Rules, lot: Lot, index: Index) -> bool:
 
 def sample_of(lot: Lot, index: Index) -> Room:
     """Any room of the lot, to ask what all of them answer alike."""
-    shape = next(iter(index.shapes(lot)))
-    return index.ranked(lot, shape, "memory", (), None)[0]
+    return next(iter(index.ranked(lot, "memory").values()))[0]
 
 
-def _at(windows: Sequence[Ranked[Room]], place: int) -> Room:
-    for window in windows:
-        if place < len(window):
-            return window[place]
-        place -= len(window)
+def _at(stretches: Sequence[Stretch], place: int) -> Room:
+    for ranked, places in stretches:
+        if place < len(places):
+            return ranked[places[place]]
+        place -= len(places)
     raise IndexError(place)

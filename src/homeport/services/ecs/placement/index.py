@@ -12,7 +12,6 @@ from homeport.services.ecs.model.task import TASKS
 from homeport.store import Ranked, Scope, View
 
 Field = Literal["cpu", "memory"]
-Rank = tuple[int, ...]  # free (cpu, memory) or (memory, cpu), whichever is asked for first
 
 
 class Index(Protocol):
@@ -20,10 +19,8 @@ class Index(Protocol):
 
     def lots(self, cluster: str) -> Collection[Lot]: ...
 
-    def shapes(self, lot: Lot) -> Collection[Shape]: ...
-
-    def ranked(self, lot: Lot, shape: Shape, field: Field, start: Rank, stop: Rank | None) -> Ranked[Room]:
-        """By what they have left of the field, then of the other; from ``start`` on, up to but without ``stop``."""
+    def ranked(self, lot: Lot, field: Field) -> Mapping[Shape, Ranked[Room]]:
+        """The rooms of each shape by what they have left of the field, then of the other."""
         ...
 
     def room(self, cluster: str, id: str) -> Room | None: ...
@@ -51,11 +48,8 @@ class StoreIndex:
     def lots(self, cluster: str) -> Collection[Lot]:
         return self._view.counts(ROOMS, self._scope(cluster), "lots", cluster)
 
-    def shapes(self, lot: Lot) -> Collection[Shape]:
-        return self._view.counts(ROOMS, self._scope(lot.cluster), "shapes", lot)
-
-    def ranked(self, lot: Lot, shape: Shape, field: Field, start: Rank, stop: Rank | None) -> Ranked[Room]:
-        return self._view.ordered(ROOMS, self._scope(lot.cluster), field, (lot, shape), start, stop)
+    def ranked(self, lot: Lot, field: Field) -> Mapping[Shape, Ranked[Room]]:
+        return self._view.ranked(ROOMS, self._scope(lot.cluster), field, lot)
 
     def room(self, cluster: str, id: str) -> Room | None:
         return self._view.get(ROOMS, self._scope(cluster), id)
