@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench import agents, chain, cost, cycles, harness, idle, memory, stored
+from bench import agents, chain, cost, cycles, harness, idle, memory, placement, stored
 from bench.harness import Cloud, alive_at, docker_alive_at, docker_remove, docker_start, homeport, median, until
 
 Row = tuple[str, str, str, bool]
 ON_A_MACHINE = ("starts", "chain", "idle", "cycles")  # with an agent, containers and Docker
-PARTS = (*ON_A_MACHINE, "stores", "agents", "memory")
+PARTS = (*ON_A_MACHINE, "stores", "agents", "memory", "placement")
 Part = tuple[list[Row], dict[str, Any]]
 
 
@@ -115,6 +115,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=15, help="repetitions of each single measurement")
     parser.add_argument("--cycles", type=int, default=1000, help="tasks that start and stop to see what grows")
     parser.add_argument("--tasks", type=int, default=1_000_000, help="RUNNING tasks whose memory is measured")
+    parser.add_argument("--placed", type=int, default=1_000_000, help="tasks that are placed, one after the other")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="some of the figures")
     parser.add_argument("--json", help="write the figures to this file too")
     options = parser.parse_args()
@@ -138,7 +139,12 @@ def measure(options: argparse.Namespace) -> list[Part]:
                 "cycles": lambda: coming_and_going(cloud, options.cycles),
             }
             found += [parts[name]() for name in ON_A_MACHINE if name in chosen]
-    alone = {"stores": stores, "agents": connected, "memory": lambda: remembered(options.tasks)}
+    alone = {
+        "stores": stores,
+        "agents": connected,
+        "memory": lambda: remembered(options.tasks),
+        "placement": lambda: placed(options.placed),
+    }
     return found + [part() for name, part in alone.items() if name in chosen]
 
 
@@ -234,6 +240,16 @@ def remembered(tasks: int) -> Part:
     parts = ", ".join(f"{name} {size:,.0f}" for name, size in seen.parts.items())
     what = f"control plane for each of {seen.tasks:,} stored RUNNING tasks"
     return [row(what, f"{kib:.1f} KiB (bytes: {parts})", kib, 6, "KiB")], {"memory": asdict(seen)}
+
+
+def placed(tasks: int) -> Part:
+    seen = placement.measure(placement.MANY, tasks)
+    growth = f"{seen.few_us:.0f} → {seen.many_us:.0f} µs"
+    return [
+        row("placing among 10,000 instances, decision alone", f"{seen.alone:.0f}/s", seen.many_us, 100, "µs each"),
+        row("the same through the store", f"{seen.stored:.0f}/s", 1e6 / seen.stored, 333, "µs each"),
+        row("a decision among 100 → 10,000 instances", growth, seen.growth, 2),
+    ], {"placement": asdict(seen)}
 
 
 def row(what: str, seen: str, value: float, bar: float, unit: str = "") -> Row:

@@ -26,7 +26,7 @@ SCOPE = Scope("123456789012", "us-east-1")
 CLUSTER = "arn:aws:ecs:us-east-1:123456789012:cluster/bench"
 ARN = "arn:aws:ecs:us-east-1:123456789012:{}/bench/{}"
 DEFINITIONS = 200
-FEW = 100  # instances to compare with
+FEW, MANY = 100, 10_000  # instances
 ROUNDS = 10
 STRATEGY = (Strategy("spread", "attribute:ecs.availability-zone"), Strategy("binpack", "memory"))
 SIZES = ((128, 256), (256, 512), (256, 1024), (300, 700), (512, 1024), (1024, 2048))  # CPU units, MiB
@@ -196,7 +196,7 @@ def measure(instances: int, tasks: int) -> Measured:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--instances", type=int, default=10_000)
+    parser.add_argument("--instances", type=int, default=MANY)
     parser.add_argument("--tasks", type=int, default=100_000, help="that are placed, one after the other")
     options = parser.parse_args()
     print(measure(options.instances, options.tasks))

@@ -68,6 +68,7 @@ class PlacementWorld:
             arn=rooms.fargate_arn(SCOPE, id) if fargate else ARNS + id,
             cluster_arn="" if fargate else CLUSTER,
             node="n",
+            launch_type="FARGATE" if fargate else "EXTERNAL" if rooms.EXTERNAL_ATTRIBUTE in named else "EC2",
             registered_at=0.0,
             connections=1,
             silent_since=None if connected else 0.0,

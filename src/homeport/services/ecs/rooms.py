@@ -107,12 +107,6 @@ def _without(ports: tuple[int, ...], given_back: tuple[int, ...]) -> tuple[int, 
     return tuple(port for port in ports if port not in given_back) if given_back else ports
 
 
-def launch_type(instance: Instance) -> str:
-    if instance.fargate:
-        return "FARGATE"
-    return "EC2" if instance.attribute(EXTERNAL_ATTRIBUTE) is None else "EXTERNAL"
-
-
 def of(view: View, scope: tuple[str, str], instance: Instance, before: Room | None) -> Room:
     """Its room: what it registered and is now, with what its tasks already take. ``before`` is the room that it had: it
     says how much CPU and memory and how many interfaces are taken, and whose capacity provider's it is."""
@@ -132,7 +126,7 @@ def of(view: View, scope: tuple[str, str], instance: Instance, before: Room | No
         architecture=_ARCHITECTURES.get(instance.attribute("ecs.cpu-architecture") or "", "X86_64"),
         networked=None not in (instance.attribute(NETWORK_ATTRIBUTE), instance.attribute(SPEC_ATTRIBUTE)),
         cluster=instance.cluster_arn,
-        launch_type=launch_type(instance),
+        launch_type=instance.launch_type,
         kind=_kind(instance),
         tcp=_with(_ports(resources, "PORTS"), tuple(port for task in tasks for port in task.tcp)),
         udp=_with(_ports(resources, "PORTS_UDP"), tuple(port for task in tasks for port in task.udp)),
