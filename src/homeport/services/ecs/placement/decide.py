@@ -49,10 +49,11 @@ def choose(demand: Demand, index: Index, pick: Pick) -> Placement | None:
 
 def explain(demand: Demand, index: Index) -> Sequence[tuple[Room, str | None]]:
     """For every instance that the demand is for, by id: ECS's reason why the task can't run there, else None."""
+    asked = rules.rules(demand)
     return [
-        (room, rules.refusal(demand, room, index))
+        (room, rules.reason(demand, asked, room, index))
         for room in index.everywhere(demand.cluster)
-        if rules.candidate(demand, room.lot)
+        if rules.candidate(demand, room)
     ]
 
 

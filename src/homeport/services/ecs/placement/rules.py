@@ -85,15 +85,15 @@ def rules(demand: Demand) -> Rules:
 _rules = lru_cache(_REMEMBERED_RULES)(Rules)
 
 
-def candidate(demand: Demand, lot: Lot) -> bool:
+def candidate(demand: Demand, at: Lot | Room) -> bool:
     """Whether the demand is for such instances at all. The pool serves every capacity provider of Fargate."""
     if not demand.cluster:
         return True
-    return demand.launch_type in ("", lot.launch_type) and demand.provider in (None, lot.provider)
+    return demand.launch_type in ("", at.launch_type) and demand.provider in (None, at.provider)
 
 
-def located(demand: Demand, lot: Lot) -> bool:
-    return lot.region in (None, demand.region) and not (lot.zone and demand.zones and lot.zone not in demand.zones)
+def located(demand: Demand, at: Lot | Room) -> bool:
+    return at.region in (None, demand.region) and not (at.zone and demand.zones and at.zone not in demand.zones)
 
 
 def ports_free(demand: Demand, room: Room) -> bool:
@@ -106,11 +106,16 @@ def ports_free(demand: Demand, room: Room) -> bool:
 
 def refusal(demand: Demand, room: Room, index: Index) -> str | None:
     """ECS's reason why the task can't run there, else None. It doesn't ask whether the room is a ``candidate``."""
+    return reason(demand, rules(demand), room, index)
+
+
+def reason(demand: Demand, asked: Rules, room: Room, index: Index) -> str | None:
+    """The same, for those who ask many rooms."""
     if not room.open:
         return INACTIVE
     if demand.cluster and not room.connected:
         return AGENT
-    return _short(demand, room) or _unsuited(demand, room, index)
+    return _short(demand, room) or _unsuited(demand, asked, room, index)
 
 
 def _short(demand: Demand, room: Room) -> str | None:
@@ -125,12 +130,11 @@ def _short(demand: Demand, room: Room) -> str | None:
     return ENI if demand.networked and not room.shape.interface else None
 
 
-def _unsuited(demand: Demand, room: Room, index: Index) -> str | None:
-    asked = rules(demand)
+def _unsuited(demand: Demand, asked: Rules, room: Room, index: Index) -> str | None:
     verdict = asked.of_kind(room, index)
     if verdict == ATTRIBUTE:
         return ATTRIBUTE
-    if not located(demand, room.lot):
+    if not located(demand, room):
         return LOCATION
     if verdict is not None:
         return verdict
