@@ -108,14 +108,15 @@ class Shape(NamedTuple):
     interface: bool
 
 
-class Room(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Room(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What an instance has and what its tasks take: the small record that placement reads and charges.
 
     CPU in units (1024 = one vCPU), memory in MiB. ``open``: tasks may be placed here. ``zone`` and ``region`` where the
     node serves only that one; ``architecture`` as in ``cpuArchitecture``. ``tcp`` and ``udp`` are the host ports that
     can't be had any more, the reserved ones with them, in order; ``gpus`` those that are free. ``cluster`` is an ARN,
     "" in the Fargate pool. ``kind`` is the same for instances with the same attributes (a digest): what one of a kind
-    answers to an expression over attributes, all do. ``rooms.of`` derives it all from an instance.
+    answers to an expression over attributes, all do. ``rooms.of`` derives it all from an instance. It is written
+    with every placement, so what isn't there isn't stored.
     """
 
     id: str
