@@ -75,7 +75,7 @@ def start(tx: Tx, scope: Scope, launch: Launch, ids: Ids, now: float) -> Task | 
         return settle(tx, scope, _record(launch, ids, now), launch.network, placed, ids, now)
     if _may_wait(tx, scope, launch):
         return _wait(tx, scope, demand, launch, ids, now)
-    return _failures(tx, scope, launch, demand, ids)
+    return _failures(tx, scope, launch, demand)
 
 
 def start_on(tx: Tx, scope: Scope, launch: Launch, id: str, ids: Ids, now: float) -> Task | Failure:
@@ -147,14 +147,12 @@ def refused(scope: tuple[str, str], provider: str | None, refusals: Refusals, *,
     return [Failure(NO_ACTIVE if any_instance else EMPTY, arn=capacity_providers.arn_of(scope, provider))]
 
 
-def _failures(tx: Tx, scope: Scope, launch: Launch, demand: Demand, ids: Ids) -> list[Failure]:
-    index = StoreIndex(tx, scope)
-    refusals = placement.place(demand, index, picker(ids))
-    assert isinstance(refusals, Refusals)  # it was refused a moment ago, in this transaction
+def _failures(view: View, scope: Scope, launch: Launch, demand: Demand) -> list[Failure]:
+    explained = placement.explain(demand, StoreIndex(view, scope))
+    refusals = placement.refusals(explained)
     if launch.fargate:
         return [Failure(NO_CAPACITY, refusals.detail)]
-    any_instance = bool(placement.explain(demand, index))
-    return refused(scope, launch.capacity_provider, refusals, any_instance=any_instance)
+    return refused(scope, launch.capacity_provider, refusals, any_instance=bool(explained))
 
 
 def _may_wait(view: View, scope: Scope, launch: Launch) -> bool:

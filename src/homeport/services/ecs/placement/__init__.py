@@ -1,6 +1,6 @@
 """Where tasks go: by what they need, what instances have left, and ECS's constraints and strategies."""
 
-from homeport.services.ecs.placement.decide import choose, explain, place
+from homeport.services.ecs.placement.decide import choose, explain, place, refusals
 from homeport.services.ecs.placement.demand import (
     INACTIVE,
     Constraint,
@@ -29,4 +29,5 @@ __all__ = [
     "explain",
     "place",
     "refusal",
+    "refusals",
 ]

@@ -26,13 +26,7 @@ ATTRIBUTE_FIELD = "attribute:"
 def place(demand: Demand, index: Index, pick: Pick) -> Placement | Refusals:
     """The instance for one task, or why each of those that there are refuses it; only a refusal looks at them all.
     Raises InvalidParameterException for an expression that can't be read."""
-    return choose(demand, index, pick) or Refusals(
-        tuple(
-            Refused(room.arn, reason)
-            for room, reason in explain(demand, index)
-            if reason is not None and reason != INACTIVE
-        )
-    )
+    return choose(demand, index, pick) or refusals(explain(demand, index))
 
 
 def choose(demand: Demand, index: Index, pick: Pick) -> Placement | None:
@@ -55,6 +49,13 @@ def explain(demand: Demand, index: Index) -> Sequence[tuple[Room, str | None]]:
         for room in index.everywhere(demand.cluster)
         if rules.candidate(demand, room)
     ]
+
+
+def refusals(explained: Sequence[tuple[Room, str | None]]) -> Refusals:
+    """Those of what ``explain`` returned that are ECS's: it doesn't speak of instances that aren't ACTIVE."""
+    return Refusals(
+        tuple(Refused(room.arn, reason) for room, reason in explained if reason is not None and reason != INACTIVE)
+    )
 
 
 def _follow(strategy: Sequence[Strategy], found: Candidates, pick: Pick) -> Room | None:
