@@ -169,7 +169,8 @@ class Bench:
 
 
 async def decisions(instances: int, tasks: int) -> tuple[float, float]:
-    """Microseconds of a decision; decisions per second with all that the store does for them. Raises AssertionError where a task found no place: that would be another figure."""
+    """Microseconds of a decision; decisions per second with all that the store does for them. Raises AssertionError
+    where a task found no place: that would be another figure."""
     store = Store(MemoryJournal(), TABLES, SystemClock())
     await store.open()
     try:
