@@ -350,10 +350,14 @@ PLANTS = (
     Plant("unfinished work is not resumed", unfinished_work_is_not_resumed, (REST, FORGOTTEN), seed=1),
     Plant("addresses are not held", addresses_are_not_held, REUSED, seed=1),
     Plant("addresses are free before every node knows", addresses_are_free_before_every_node_knows, REUSED, seed=1),
-    Plant("tasks are sent to every node", tasks_are_sent_to_every_node, ("a task runs on one node", *REUSED)),
+    Plant(
+        "tasks are sent to every node",
+        tasks_are_sent_to_every_node,
+        ("an agent sees its own tasks", "a task runs on one node"),
+    ),
     Plant("nodes are given up too soon", nodes_are_given_up_too_soon, ("a stop has its cause",), seed=1),
     Plant("rules that change are not sent", rules_that_change_are_not_sent, (RULES, *REUSED), seed=1),
-    Plant("a stop is sent only once", a_stop_is_sent_only_once, (REST,), seed=9),
+    Plant("a stop is sent only once", a_stop_is_sent_only_once, (REST,), seed=54),
     Plant(
         "answers before it is durable", answers_before_it_is_durable, (LOST, TOLD, "answers only go forward"), seed=3
     ),
