@@ -381,7 +381,7 @@ PLANTS = (
         "a stop is not written down first",
         a_stop_is_not_written_down_first,
         ("nothing starts in a task that stops",),
-        seed=70,
+        seed=557,
     ),
     Plant("one failed check is enough", one_failed_check_is_enough, (CHECKS,), seed=1),
     Plant("start periods are ignored", start_periods_are_ignored, (CHECKS,), seed=2),
