@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -63,5 +64,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Adds to the file what this run showed: several runs beside each other may be parts of one."""
     if target := os.environ.get("HOMEPORT_FEATURES"):
-        Path(target).write_text(json.dumps(_features, indent=2, ensure_ascii=False))
+        with Path(target).open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            known: dict[str, list[str]] = json.loads(file.read() or "{}")
+            for feature, outcomes in _features.items():
+                known.setdefault(feature, []).extend(outcomes)
+            file.truncate(0)
+            file.write(json.dumps(known, indent=2, ensure_ascii=False))
