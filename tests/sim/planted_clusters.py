@@ -177,7 +177,7 @@ CLUSTER_PLANTS = tuple(
         Plant("interfaces are not charged", interfaces_are_not_charged, (SUM,), seed=3),
         Plant("ports that a machine keeps are given back", ports_that_a_machine_keeps_are_given_back, (LISTS,), seed=4),
         Plant(
-            "ports of tasks that are over are forgotten", ports_of_tasks_that_are_over_are_forgotten, (LISTS,), seed=24
+            "ports of tasks that are over are forgotten", ports_of_tasks_that_are_over_are_forgotten, (LISTS,), seed=65
         ),
         Plant("a repeated call is charged again", a_repeated_call_is_charged_again, (SUM,), seed=2),
         Plant("machines never have less", machines_never_have_less, ("a room is as large as its instance",), seed=2),
@@ -197,7 +197,12 @@ CLUSTER_PLANTS = tuple(
             start_task_looks_at_no_room,
             ("a room is never overdrawn", HELD, PLACED, LISTS),
         ),
-        Plant("tasks stay with deregistered instances", tasks_stay_with_deregistered_instances, (REST,), seed=17),
+        Plant(
+            "tasks stay with deregistered instances",
+            tasks_stay_with_deregistered_instances,
+            (REST, "a stop has its cause"),
+            seed=17,
+        ),
         Plant(
             "anybody speaks for an instance",
             anybody_speaks_for_an_instance,
