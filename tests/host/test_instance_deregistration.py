@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -41,6 +42,14 @@ def test_orphans_end_and_the_machine_is_a_new_instance(tmp_path: Path) -> None:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 return ""
 
+        def free() -> bool:
+            with second.entered(), socket.socket() as bound:
+                try:
+                    bound.bind(("", PORT))
+                except OSError:
+                    return False
+                return True
+
         try:
             control.up("--host", first.address)
             with first.entered():
@@ -65,7 +74,8 @@ def test_orphans_end_and_the_machine_is_a_new_instance(tmp_path: Path) -> None:
                 found = {"cluster": "tests", "filter": "agentConnected == true"}
                 (new,) = until(lambda: ecs.list_container_instances(**found)["containerInstanceArns"], bool)
                 assert new != old
-                until(page, lambda text: not text)  # its container is gone, and its port is free
+                until(free, bool)  # its container is gone, and its port is given back
+                assert not page()
                 again = until(lambda: ecs.run_task(**wish), lambda a: not a["failures"])["tasks"][0]["taskArn"]
                 until(lambda: status(again), lambda s: s == "RUNNING")
                 assert until(page, bool) == "here"
