@@ -109,7 +109,7 @@ class Control:
         stop = PayloadTask(arn=task.arn, task_cluster_arn=CLUSTER, desired_status="STOPPED")
         self.statuses.clear()
         self.containers.clear()
-        wanted = task
+        wanted, ran = task, False
         for death in deaths:
             self.lives += 1
             agent = Agent(self._state, self._root, death, mode)
@@ -119,22 +119,26 @@ class Control:
                         agent.tell(wanted)
                     elif word == "report" and what["task"] == task.arn:
                         self._note(what)
-                        if what["status"] == "RUNNING" and wanted is task:
-                            self._wait_for_trap(task)
-                            wanted = stop
-                            agent.tell(stop)
+                        ran = ran or what["status"] == "RUNNING"
                     elif word == "last":
                         self.last.add(what)
                     elif word == "idle":
                         self.effects = what
                         return
+                    if ran and wanted is task and word in ("ready", "report") and self._hear(task, agent):
+                        wanted = stop
+                        agent.tell(stop)
             finally:
                 agent.end()
 
-    def _wait_for_trap(self, task: PayloadTask) -> None:
-        """Until each process has a handler: the first of a pid namespace gets no signal that it doesn't handle."""
+    def _hear(self, task: PayloadTask, agent: Agent) -> bool:
+        """Waits until each process has a handler: the first of a pid namespace gets no signal that it doesn't handle.
+        False where the agent, which has to restart one of them, died first."""
         while not all("started" in output_of(self._state, task, name) for name in self._names):
+            if agent.process.poll() is not None:
+                return False
             time.sleep(0.01)
+        return True
 
     def _note(self, report: dict[str, Any]) -> None:
         self.statuses.append(report["status"])
