@@ -623,3 +623,10 @@ def test_there_is_no_update_for_agents() -> None:
             ] == code
 
     play(scene)
+
+
+@pytest.mark.parametrize(("cluster", "launch_type"), [("", "FARGATE"), ("arn:aws:ecs:us-east-1:1:cluster/a", "EC2")])
+def test_records_of_before_launch_types_are_given_one(cluster: str, launch_type: str) -> None:
+    assert INSTANCES.upgrades[1]({"cluster_arn": cluster})["launch_type"] == launch_type
+    kept = {"cluster_arn": cluster, "launch_type": "EXTERNAL"}
+    assert INSTANCES.upgrades[1](kept) == kept

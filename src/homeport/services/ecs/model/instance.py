@@ -160,6 +160,11 @@ class Room(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
         return Shape(self.connected, self.cpu_free.bit_length(), len(self.gpus), interface)
 
 
+def _with_launch_type(body: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 didn't say: its instances outside the Fargate pool had no tasks yet."""
+    return {"launch_type": "EC2" if body["cluster_arn"] else "FARGATE"} | body
+
+
 INSTANCES: Table[Instance] = Table(
     "container-instance",
     Instance,
@@ -173,6 +178,8 @@ INSTANCES: Table[Instance] = Table(
         "arn": lambda r: (r.arn,),
         "node": lambda r: (r.node,) if r.node else (),
     },
+    schema=2,
+    upgrades={1: _with_launch_type},
 )
 
 
