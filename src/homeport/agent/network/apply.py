@@ -310,7 +310,7 @@ class _Node:
         try:
             router.build()
             if self._listening:
-                self._listening(record.vpc_id, router.listen(layout.METADATA_PORT))
+                self._listening(record.vpc_id, router.listen())
         except BaseException:
             router.close()
             raise

@@ -2,65 +2,42 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
 from homeport.agent.network import ContainerNetwork, layout, netlink, netns, published
-from homeport.agent.network.conntrack import Conntrack
-from homeport.agent.network.enforcer import Enforcer
-from homeport.agent.network.hub import FORWARDING_SYSCTLS, Hub
-from homeport.agent.network.layout import METADATA_ADDRESS, METADATA_PORT, Names
-from homeport.agent.network.netlink import LOOPBACK, Netlink
+from homeport.agent.network.front import Front
+from homeport.agent.network.hub import Hub
+from homeport.agent.network.layout import Names
 from homeport.agent.network.ports import HostPorts, PortTaken
 from homeport.agent.network.published import Endpoint, Forward
 from homeport.agent.network.wire import wire
 from homeport.agentapi import PortMapping
 
 
-class Bridge:
-    """For the one thread that works on namespaces; that thread is at home in the root namespace. ``cidr``: the range of
-    its containers. ``tasks``: what an agent before this one has left."""
+class Bridge(Front):
+    """``cidr``: the range of its containers. ``tasks``: what an agent before this one has left."""
 
     def __init__(self, names: Names, hub: Hub, cidr: str, tasks: Mapping[str, Mapping[str, Endpoint]]) -> None:
-        self._names, self._hub, self._cidr = names, hub, cidr
+        super().__init__(names, hub, names.bridge)
+        self._cidr = cidr
         self.tasks: dict[str, Mapping[str, Endpoint]] = dict(tasks)
         self._ports = HostPorts()
-        self._namespace = netns.adopt(names.bridge)
-        self._enforcer = Enforcer(self._namespace)
-        with netns.inside(self._namespace):
-            self._netlink = Netlink()
-            self.conntrack = Conntrack()
 
     def close(self) -> None:
         """Leaves the namespace, and what is published, as it is."""
         self._ports.close()
-        self._enforcer.close()
-        self._netlink.close()
-        self.conntrack.close()
-        os.close(self._namespace)
+        super().close()
 
     def build(self) -> None:
         """Makes or completes the bridge, and publishes what its tasks have. May be repeated."""
-        with netns.inside(self._namespace):
-            netns.set_sysctls(FORWARDING_SYSCTLS)
-        self._netlink.run(
-            netlink.link_up(LOOPBACK),
-            netlink.address(LOOPBACK, METADATA_ADDRESS),
-            netlink.address(LOOPBACK, layout.bridge_gateway(self._cidr)),
-            netlink.blackhole(self._cidr),
-        )
+        self._prepare(self._cidr, layout.bridge_gateway(self._cidr))
         for endpoints in self.tasks.values():
             for forward in _forwards(endpoints):
                 self._ports.keep(forward)
         self._enforcer.enforce(published.compile_bridge(self._cidr, self.tasks))
         self._hub.connect(self._namespace, self._netlink, layout.BRIDGE)
         self._hub.publish_ports(published.host_ports(self.tasks))
-
-    def listen(self) -> socket.socket:
-        """A socket that listens on the metadata address, where the containers reach it."""
-        return netns.listen(self._namespace, METADATA_ADDRESS, METADATA_PORT)
 
     def plan(self, ports: Mapping[str, tuple[PortMapping, ...]]) -> dict[str, Endpoint]:
         """Addresses and host ports for a task's containers, by name; the ports are held. One whose ports can't be had

@@ -117,21 +117,19 @@ def commands(old: Ruleset | None, new: Ruleset) -> list[str]:
     ]
 
 
-def _base_chains(cidr: str) -> dict[str, Chain]:
+def guard(cidr: str, known: str) -> dict[str, Chain]:
+    """The chains in common of all that stands between tasks and the hub: nobody bears an address that isn't the own
+    one (``known``: a set of links with their addresses), nor, from outside, one of ``cidr``, by which members of groups
+    are known; and to the namespace itself nothing comes but what asks for metadata."""
     return {
         "spoof": Chain(
             (
                 'iifname "lo" accept',
-                # members of groups are private addresses: nobody outside may bear one
                 f'iifname "{UPLINK}" ip saddr {cidr} drop',
                 f'iifname "{UPLINK}" accept',
-                "iifname . ip saddr != @interfaces drop",
+                f"iifname . ip saddr != @{known} drop",
             ),
             "type filter hook prerouting priority raw; policy accept;",
-        ),
-        "inward": Chain(
-            (f'iifname "{UPLINK}" dnat to ip daddr map @public',),
-            "type nat hook prerouting priority dstnat; policy accept;",
         ),
         "input": Chain(
             (
@@ -140,6 +138,16 @@ def _base_chains(cidr: str) -> dict[str, Chain]:
                 f'iifname != "{UPLINK}" ip daddr {METADATA_ADDRESS} tcp dport {METADATA_PORT} accept',
             ),
             "type filter hook input priority filter; policy drop;",
+        ),
+    }
+
+
+def _base_chains(cidr: str) -> dict[str, Chain]:
+    return {
+        **guard(cidr, "interfaces"),
+        "inward": Chain(
+            (f'iifname "{UPLINK}" dnat to ip daddr map @public',),
+            "type nat hook prerouting priority dstnat; policy accept;",
         ),
         "forward": Chain(
             (

@@ -15,15 +15,13 @@ import msgspec
 
 from homeport.agent.network.layout import (
     MAX_CONTAINERS,
-    METADATA_ADDRESS,
-    METADATA_PORT,
     PROTOCOLS,
     UPLINK,
     checked_address,
     checked_cidr,
     container_link,
 )
-from homeport.agent.network.plan import Chain, Elements, Ruleset
+from homeport.agent.network.plan import Chain, Elements, Ruleset, guard
 from homeport.agentapi import NetworkBinding, PortMapping
 
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 what ECS calls the addresses that published ports have: all of the machine's
@@ -129,26 +127,10 @@ def _map(targets: dict[str, str]) -> Elements:
 
 def _chains(cidr: str) -> dict[str, Chain]:
     return {
-        "spoof": Chain(
-            (
-                'iifname "lo" accept',
-                f'iifname "{UPLINK}" ip saddr {cidr} drop',
-                f'iifname "{UPLINK}" accept',
-                "iifname . ip saddr != @containers drop",
-            ),
-            "type filter hook prerouting priority raw; policy accept;",
-        ),
+        **guard(cidr, "containers"),
         "inward": Chain(
             tuple(f'iifname "{UPLINK}" dnat ip to {name} dport map @{name}_ports' for name in PROTOCOLS),
             "type nat hook prerouting priority dstnat; policy accept;",
-        ),
-        "input": Chain(
-            (
-                "ct state established,related accept",
-                'iifname "lo" accept',
-                f'iifname != "{UPLINK}" ip daddr {METADATA_ADDRESS} tcp dport {METADATA_PORT} accept',
-            ),
-            "type filter hook input priority filter; policy drop;",
         ),
         "forward": Chain(
             (

@@ -2,58 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import socket
-
 from homeport.agent.network import netlink, netns
-from homeport.agent.network.conntrack import Conntrack
-from homeport.agent.network.enforcer import Enforcer
-from homeport.agent.network.hub import FORWARDING_SYSCTLS, Hub
-from homeport.agent.network.layout import METADATA_ADDRESS, Names, path, task_link
-from homeport.agent.network.netlink import LOOPBACK, Netlink
+from homeport.agent.network.front import Front
+from homeport.agent.network.hub import Hub
+from homeport.agent.network.layout import Names, path, task_link
+from homeport.agent.network.netlink import LOOPBACK
 from homeport.agent.network.plan import Vpc, compile_vpc, with_interface, without_interface
 from homeport.agent.network.wire import wire
 from homeport.agentapi import Group, InterfaceSpec
 
 
-class Router:
-    """For the one thread that works on namespaces; that thread is at home in the root namespace."""
-
+class Router(Front):
     def __init__(self, names: Names, hub: Hub, index: int, vpc: Vpc) -> None:
-        self._names, self._hub, self.index = names, hub, index
-        self.vpc = vpc
+        super().__init__(names, hub, names.router(vpc.vpc_id))
+        self.index, self.vpc = index, vpc
         self._gateways: set[str] = set()
         self._links: dict[str, int] = {}  # kernel's index of each task's link, as far as it was asked for
-        self._namespace = netns.adopt(names.router(vpc.vpc_id))
-        self._enforcer = Enforcer(self._namespace)
-        with netns.inside(self._namespace):
-            self._netlink = Netlink()
-            self.conntrack = Conntrack()
-
-    def close(self) -> None:
-        """Leaves the namespace as it is."""
-        self._enforcer.close()
-        self._netlink.close()
-        self.conntrack.close()
-        os.close(self._namespace)
 
     def build(self) -> None:
         """Makes or completes the router, and enforces what ``vpc`` says. May be repeated."""
-        with netns.inside(self._namespace):
-            netns.set_sysctls(FORWARDING_SYSCTLS)
-        self._netlink.run(
-            netlink.link_up(LOOPBACK),
-            netlink.address(LOOPBACK, METADATA_ADDRESS),
-            netlink.blackhole(self.vpc.cidr),
-        )
+        self._prepare(self.vpc.cidr)
         self._enforce(self.vpc)
         self._hub.connect(self._namespace, self._netlink, self.index, self.vpc.cidr)
         for interface in self.vpc.interfaces.values():
             self._publish(interface)
-
-    def listen(self, port: int) -> socket.socket:
-        """A socket that listens on the metadata address, where this VPC's tasks reach it."""
-        return netns.listen(self._namespace, METADATA_ADDRESS, port)
 
     def attach(self, task_id: str, interface: InterfaceSpec) -> str:
         """Makes the task's namespace and interface; returns the namespace's path. What is half-made is the caller's to
