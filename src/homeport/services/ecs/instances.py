@@ -5,11 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import effects, lifecycle, names
+from homeport.services.ecs import effects, lifecycle, names, rooms
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance
-from homeport.services.ecs.model.task import TASKS, Task, TaskStatus
-from homeport.store import Key, Scope, Tx, View
+from homeport.services.ecs.model.task import TASKS
+from homeport.store import Key, Tx, View
 
 KEPT_SECONDS = 3600.0  # how long a deregistered instance can still be described, as deleted clusters
 DEREGISTERED_REASON = "Container instance deregistration forced by user"
@@ -60,23 +60,11 @@ def arn_of(cluster: Cluster, text: str) -> str:
     return text if text.startswith("arn:") else f"{cluster.arn.replace(':cluster/', ':container-instance/', 1)}/{text}"
 
 
-def tasks(view: View, instance: Instance) -> list[tuple[Scope, Task]]:
-    """Every task that is placed there and isn't known to be over."""
-    return view.find_global(TASKS, "instance", instance.arn)
-
-
-def counts(view: View, instance: Instance) -> tuple[int, int]:
-    """(running, pending) tasks. Those that are on their way to STOPPED are neither."""
-    statuses = [task.last_status for _, task in tasks(view, instance) if task.last_status <= TaskStatus.RUNNING]
-    running = statuses.count(TaskStatus.RUNNING)
-    return running, len(statuses) - running
-
-
 def deregister(tx: Tx, scope: tuple[str, str], instance: Instance) -> Instance:
     """The instance as INACTIVE. What runs there is nobody's any more: its tasks are over as far as the cluster knows,
     though their containers go on until their agent is told otherwise. Tasks of services are replaced elsewhere by
     their scheduler, which sees them stop."""
-    for task_scope, task in tasks(tx, instance):
+    for task_scope, task in rooms.tasks(tx, instance):
         orphan = lifecycle.lose(task, tx.now, "UserInitiated", DEREGISTERED_REASON)
         effects.save(tx, task_scope, task, lifecycle.room_freed(orphan))
     for task_scope, task in tx.find_global(TASKS, "leaving", instance.arn):

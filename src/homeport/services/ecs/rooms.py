@@ -112,9 +112,9 @@ def of(view: View, scope: tuple[str, str], instance: Instance, before: Room | No
     says how much CPU and memory and how many interfaces are taken, and whose capacity provider's it is."""
     before = before or Room(id=instance.id, arn=instance.arn, cpu=0, memory=0)
     resources = _resources(instance)
-    there, leaving = (view.find_global(TASKS, index, instance.arn) for index in ("instance", "leaving"))
-    tasks = [task for _, task in (*there, *leaving) if task.charged]
-    taken_gpus = {gpu for task in tasks for gpu in task.gpus}
+    there, leaving = tasks(view, instance), view.find_global(TASKS, "leaving", instance.arn)
+    charged = [task for _, task in (*there, *leaving) if task.charged]
+    taken_gpus = {gpu for task in charged for gpu in task.gpus}
     return replace(
         before,
         cpu=_integer(resources, "CPU"),
@@ -128,11 +128,23 @@ def of(view: View, scope: tuple[str, str], instance: Instance, before: Room | No
         cluster=instance.cluster_arn,
         launch_type=instance.launch_type,
         kind=_kind(instance),
-        tcp=_with(_ports(resources, "PORTS"), tuple(port for task in tasks for port in task.tcp)),
-        udp=_with(_ports(resources, "PORTS_UDP"), tuple(port for task in tasks for port in task.udp)),
+        tcp=_with(_ports(resources, "PORTS"), tuple(port for task in charged for port in task.tcp)),
+        udp=_with(_ports(resources, "PORTS_UDP"), tuple(port for task in charged for port in task.udp)),
         gpus=tuple(gpu for gpu in _gpus(resources) if gpu not in taken_gpus),
         interfaces=_limit(instance.attribute(INTERFACES_ATTRIBUTE)),
     )
+
+
+def tasks(view: View, instance: Instance) -> list[tuple[Scope, Task]]:
+    """Every task that is placed there and isn't known to be over."""
+    return view.find_global(TASKS, "instance", instance.arn)
+
+
+def counts(view: View, instance: Instance) -> tuple[int, int]:
+    """(running, pending) tasks. Those that are on their way to STOPPED are neither."""
+    statuses = [task.last_status for _, task in tasks(view, instance) if task.last_status <= TaskStatus.RUNNING]
+    running = statuses.count(TaskStatus.RUNNING)
+    return running, len(statuses) - running
 
 
 def subject(view: View, scope: tuple[str, str], instance: Instance) -> Subject:
@@ -162,11 +174,11 @@ class _Subject:
 
     @property
     def running_tasks_count(self) -> int:
-        return sum(task.last_status == TaskStatus.RUNNING for task in self._tasks())
+        return counts(self._view, self._instance)[0]
 
     @property
     def pending_tasks_count(self) -> int:
-        return sum(task.last_status < TaskStatus.RUNNING for task in self._tasks())
+        return counts(self._view, self._instance)[1]
 
     @property
     def status(self) -> str:
@@ -180,10 +192,7 @@ class _Subject:
         return instance.id in self._view.counts(TASKS, self._scope, "instances", (instance.cluster_arn, group))
 
     def groups(self) -> Iterable[str]:
-        return {task.group for task in self._tasks()}
-
-    def _tasks(self) -> list[Task]:
-        return [task for _, task in self._view.find_global(TASKS, "instance", self._instance.arn)]
+        return {task.group for _, task in tasks(self._view, self._instance)}
 
 
 def _resources(instance: Instance) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ def deregister_container_instance(tx: Tx, call: Call, params: Params) -> dict[st
     scope = Scope(*call.scope)
     cluster = clusters.find_active(tx, scope, params.get("cluster"))
     instance = instances.find_registered(tx, scope, cluster, params["containerInstance"])
-    if not params.get("force") and instances.tasks(tx, instance):
+    if not params.get("force") and rooms.tasks(tx, instance):
         raise invalid_parameter("Found running tasks on the instance.")
     return {"containerInstance": instance_view(tx, scope, instances.deregister(tx, scope, instance))}
 

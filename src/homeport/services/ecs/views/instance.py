@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from homeport.services.ecs import attributes, instances, tags
+from homeport.services.ecs import attributes, rooms, tags
 from homeport.services.ecs.model.instance import ROOMS, Instance, Room
 from homeport.store import View
 
@@ -19,7 +19,7 @@ def instance_view(
     """AWS's ContainerInstance. ``include`` has members of ContainerInstanceField; without TAGS its tags are an empty
     list. A deregistered one has all its room left, and no tasks."""
     room = view.get(ROOMS, scope, instance.id)
-    running, pending = instances.counts(view, instance) if room else (0, 0)
+    running, pending = rooms.counts(view, instance) if room else (0, 0)
     left = _left(room) if room else {}
     shown: dict[str, Any] = {
         "containerInstanceArn": instance.arn,
