@@ -33,6 +33,10 @@ def iptables(on: Machine, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def rules_of_ours(on: Machine) -> list[str]:
+    return [rule for rule in iptables(on, "-S", "DOCKER-USER").splitlines() if INSTANCE in rule]
+
+
 def start_docker(on: Machine) -> None:
     for line in ("-P FORWARD DROP", "-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-I FORWARD -j DOCKER-USER"):
         iptables(on, *line.split())
@@ -49,7 +53,7 @@ async def both_ways(on: Machine, state: Path, keep_seconds: float = 10.0, late_d
     if late_docker:
         start_docker(on)
         async with asyncio.timeout(5):
-            while INSTANCE not in await asyncio.to_thread(iptables, on, "-S", "DOCKER-USER"):  # noqa: ASYNC110
+            while len(await asyncio.to_thread(rules_of_ours, on)) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     assert task.call(LAN, 80) == HOST
     assert on.lan.call("198.18.4.5", 80) == LAN
