@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import urllib.error
 import urllib.request
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.machines import machines
+from support.machines import join, machines
 from support.tasks import until
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(240)]
@@ -55,10 +54,7 @@ def test_orphans_end_and_the_machine_is_a_new_instance(tmp_path: Path) -> None:
             with first.entered():
                 ecs = control.client("ecs")
                 ecs.create_cluster(clusterName="tests")
-                token = json.loads(control.command("token", "create", "--cluster", "tests", "--json").stdout)
-                joining = ("--server", token["server"], "--cluster", "tests", "--token", token["token"])
-                node.command("agent", *joining, "--detach")
-                node.load("test")
+                join(control, node, "tests")
                 ecs.register_task_definition(family="tests", networkMode="bridge", containerDefinitions=[APP])
                 wish = {"cluster": "tests", "taskDefinition": "tests", "launchType": "EC2"}
 

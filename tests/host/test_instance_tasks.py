@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 
 from support.census import census, instance, process
 from support.homeport import Homeport
-from support.machines import Machine, machines
+from support.machines import Machine, join, machines
 from support.tasks import until
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(240)]
@@ -87,10 +86,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             with first.entered():
                 ecs = control.client("ecs")
                 ecs.create_cluster(clusterName="tests")
-                token = json.loads(control.command("token", "create", "--cluster", "tests", "--json").stdout)
-                joining = ("--server", token["server"], "--cluster", "tests", "--token", token["token"])
-                node.command("agent", *joining, "--detach")
-                node.load("test")
+                join(control, node, "tests")
                 yield Cluster(control, node, second, ecs)
         finally:
             node.down()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.homeport import Homeport
-from support.machines import Machine, machines
+from support.machines import Machine, join, machines
 from support.tasks import WEB, until
 
 pytestmark = pytest.mark.host
@@ -28,15 +28,8 @@ class Site:
         self.machines = made
         self.plane, *self.nodes = (m.homeport(folder / f"machine{n}") for n, m in enumerate(made))
 
-    def token(self, cluster: str = "demo") -> dict[str, Any]:
-        made: dict[str, Any] = json.loads(self.plane.command("token", "create", "--cluster", cluster, "--json").stdout)
-        return made
-
     def join(self, node: Homeport, *flags: str) -> None:
-        made = self.token()
-        argv = ["--server", made["server"], "--cluster", "demo", "--token", made["token"], *flags]
-        node.command("agent", "--detach", *argv)
-        node.load("test")
+        join(self.plane, node, "demo", *flags)
 
 
 @pytest.fixture(scope="module")

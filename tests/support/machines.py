@@ -6,11 +6,13 @@ Homeports in them by their state folders.
 
 from __future__ import annotations
 
+import json
 import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from support.homeport import Homeport
 
@@ -35,6 +37,14 @@ class Machine:
 
         with Path(f"/run/netns/{self.name}").open() as namespace, netns.inside(namespace.fileno()):
             yield
+
+
+def join(plane: Homeport, node: Homeport, cluster: str, *flags: str) -> None:
+    """Makes a machine one of the cluster, with the test image."""
+    made: dict[str, Any] = json.loads(plane.command("token", "create", "--cluster", cluster, "--json").stdout)
+    argv = ("--server", made["server"], "--cluster", cluster, "--token", made["token"], *flags)
+    node.command("agent", "--detach", *argv)
+    node.load("test")
 
 
 @contextmanager
