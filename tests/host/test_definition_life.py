@@ -89,7 +89,7 @@ def test_search_domains(tasks: Tasks) -> None:
     arn = tasks.start(
         [
             shell("own", script, dnsSearchDomains=["one.test", "two.test"], essential=False),
-            shell("other", f"! {script}"),
+            shell("other", f"! {script}", dependsOn=[{"containerName": "own", "condition": "COMPLETE"}]),
         ]
     )
     assert codes(tasks, arn)["own"] == codes(tasks, arn)["other"] == 0
