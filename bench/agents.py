@@ -54,18 +54,18 @@ def measure(agents: int = AGENTS) -> Connected:
 
 
 def _watch(plane: Plane, load: subprocess.Popen[str], agents: int, before: float) -> Connected:
-    connecting = _ask(load, "connect")["seconds"]
+    connecting = ask(load, "connect")["seconds"]
     time.sleep(SETTLE)
-    first, began, used = _ask(load, "count"), time.monotonic(), cost.processor([plane.pid])
+    first, began, used = ask(load, "count"), time.monotonic(), cost.processor([plane.pid])
     time.sleep(WATCHED)
-    last, ended, used = _ask(load, "count"), time.monotonic(), cost.processor([plane.pid]) - used
+    last, ended, used = ask(load, "count"), time.monotonic(), cost.processor([plane.pid]) - used
     told = {name: last.get(name, 0) - first.get(name, 0) for name in ("heartbeats", "published", "acknowledged", "cut")}
     rounds = (ended - began) / 20
     if told["cut"] or told["heartbeats"] < 2 * agents * (rounds - 1) or told["acknowledged"] < agents * (rounds - 1):
         raise SystemExit(f"not all of {agents} agents were served: {told}")
     memory = (cost.memory([plane.pid]) - before) / agents
     written = _written(plane)
-    back = [_ask(load, f"reconnect {BACK}")["last"] for _ in range(ROUNDS)]
+    back = [ask(load, f"reconnect {BACK}")["last"] for _ in range(ROUNDS)]
     commits, fsyncs = ((b - a) / ROUNDS for a, b in zip(written, _written(plane), strict=True))
     return Connected(
         processor=used / (ended - began) * 100,
@@ -78,7 +78,7 @@ def _watch(plane: Plane, load: subprocess.Popen[str], agents: int, before: float
     )
 
 
-def _ask(load: subprocess.Popen[str], command: str) -> dict[str, Any]:
+def ask(load: subprocess.Popen[str], command: str) -> dict[str, Any]:
     assert load.stdin is not None
     assert load.stdout is not None
     load.stdin.write(command + "\n")

@@ -20,12 +20,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench import agents, chain, cost, cycles, harness, idle, memory, placement, stored
+from bench import agents, chain, cost, cycles, harness, idle, many, memory, placement, services, stored
 from bench.harness import Cloud, alive_at, docker_alive_at, docker_remove, docker_start, homeport, median, until
+from homeport.sim import speed
 
 Row = tuple[str, str, str, bool]
-ON_A_MACHINE = ("starts", "chain", "idle", "cycles")  # with an agent, containers and Docker
-PARTS = (*ON_A_MACHINE, "stores", "agents", "memory", "placement")
+ON_A_MACHINE = ("starts", "chain", "idle", "cycles", "killed", "updated")  # with an agent, containers and Docker
+ALONE = ("stores", "agents", "memory", "placement", "many", "simulated")
+GROUPS = {"services": ("killed", "updated", "many", "simulated")}
 Part = tuple[list[Row], dict[str, Any]]
 
 
@@ -116,7 +118,7 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=1000, help="tasks that start and stop to see what grows")
     parser.add_argument("--tasks", type=int, default=1_000_000, help="RUNNING tasks whose memory is measured")
     parser.add_argument("--placed", type=int, default=1_000_000, help="tasks that are placed, one after the other")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="some of the figures")
+    parser.add_argument("--only", nargs="+", choices=[*ON_A_MACHINE, *ALONE, *GROUPS], help="some of the figures")
     parser.add_argument("--json", help="write the figures to this file too")
     options = parser.parse_args()
     done = measure(options)
@@ -128,22 +130,27 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> list[Part]:
-    chosen = options.only or PARTS
+    only = options.only or (*ON_A_MACHINE, *ALONE)
+    chosen = {part for name in only for part in GROUPS.get(name, (name,))}
     found: list[Part] = []
-    if not set(chosen).isdisjoint(ON_A_MACHINE):
+    if not chosen.isdisjoint(ON_A_MACHINE):
         with machine() as cloud:
             parts: dict[str, Callable[[], Part]] = {
                 "starts": lambda: starts(cloud, options.n),
                 "chain": lambda: chained(cloud, options.n),
                 "idle": lambda: idling(cloud),
                 "cycles": lambda: coming_and_going(cloud, options.cycles),
+                "killed": lambda: killed(cloud, options.n),
+                "updated": lambda: updated(cloud),
             }
             found += [parts[name]() for name in ON_A_MACHINE if name in chosen]
-    alone = {
+    alone: dict[str, Callable[[], Part]] = {
         "stores": stores,
         "agents": connected,
         "memory": lambda: remembered(options.tasks),
         "placement": lambda: placed(options.placed),
+        "many": steady,
+        "simulated": simulated,
     }
     return found + [part() for name, part in alone.items() if name in chosen]
 
@@ -250,6 +257,39 @@ def placed(tasks: int) -> Part:
         row("the same through the store", f"{seen.stored:.0f}/s", 1e6 / seen.stored, 333, "µs each"),
         row("a decision among 100 → 10,000 instances", growth, seen.growth, 2),
     ], {"placement": asdict(seen)}
+
+
+def killed(cloud: Cloud, n: int) -> Part:
+    ours, theirs = services.killed(cloud, n)
+    what = "killed container of a service → replacement alive / docker run -d"
+    return [row(what, f"{ours:.0f} / {theirs:.0f} ms", ours / theirs, 1.0)], {
+        "replaced_ms": ours,
+        "beside_docker_ms": theirs,
+    }
+
+
+def updated(cloud: Cloud) -> Part:
+    seen = services.updated(cloud, 3)
+    what = f"rolling update of a service of {services.COUNT} tasks, 100/200 %, a check every 5 s"
+    told = f"{seen.seconds:.1f} s ({seen.least} healthy or more, {seen.most} tasks or fewer)"
+    return [row(what, told, seen.seconds, 10, "s")], {"update": asdict(seen)}
+
+
+def steady() -> Part:
+    seen = many.measure()
+    what = f"{seen.services:,} services x {many.TASKS} tasks on {many.NODES} nodes, until steady: control plane"
+    rise = f"{seen.rise:.1f} s of processor time (in {seen.seconds:.0f} s, {seen.memory:.0f} MiB)"
+    idle = f"{seen.beyond:.2f} % ({seen.idle:.1f} % with all of them, {seen.empty:.1f} % with the nodes alone)"
+    return [
+        row(what, rise, seen.rise, 30, "s"),
+        row("what these services cost while nothing happens", idle, seen.beyond, 2, "% of a core"),
+    ], {"many": asdict(seen)}
+
+
+def simulated() -> Part:
+    seen = speed.measure()
+    what = f"simulated seconds of 100 nodes, {seen.tasks:,} tasks, faults on, in one of processor time"
+    return [row(what, f"{seen.times:,.0f}", 1000 / seen.times, 1, "s for 1,000")], {"simulated": seen._asdict()}
 
 
 def row(what: str, seen: str, value: float, bar: float, unit: str = "") -> Row:

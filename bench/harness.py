@@ -79,29 +79,55 @@ class Cloud:
 
     def start(self, count: int = 1, family: str = "alive") -> list[str]:
         """RunTask as the tutorial calls it: awsvpc, a public address, a security group."""
-        network = {
-            "subnets": [self.environment["ECS_SUBNETS"]],
-            "securityGroups": [self.environment["ECS_SECURITY_GROUP"]],
-            "assignPublicIp": "ENABLED",
-        }
         answer = self.ecs.run_task(
             cluster="bench",
             taskDefinition=family,
             launchType="FARGATE",
             count=count,
-            networkConfiguration={"awsvpcConfiguration": network},
+            networkConfiguration=self._network(),
         )
         if answer["failures"]:
             raise SystemExit(f"RunTask failed: {answer['failures']}")
         return [task["taskArn"] for task in answer["tasks"]]
 
-    def statuses(self, arns: list[str]) -> list[str]:
-        found: list[str] = []
-        for i in range(0, len(arns), 100):
-            found += [
-                t["lastStatus"] for t in self.ecs.describe_tasks(cluster="bench", tasks=arns[i : i + 100])["tasks"]
-            ]
+    def service(self, name: str, family: str, count: int) -> None:
+        """CreateService on Fargate, with the defaults of ECS."""
+        self.ecs.create_service(
+            cluster="bench",
+            serviceName=name,
+            taskDefinition=family,
+            launchType="FARGATE",
+            desiredCount=count,
+            networkConfiguration=self._network(),
+        )
+
+    def tasks(self, service: str, desired: str = "RUNNING") -> list[str]:
+        """The ARNs of a service's tasks."""
+        found: list[str] = self.ecs.list_tasks(cluster="bench", serviceName=service, desiredStatus=desired)["taskArns"]
         return found
+
+    def end(self, service: str) -> None:
+        """Deletes a service, and waits until nothing of it is left."""
+        arns = self.tasks(service)
+        self.ecs.delete_service(cluster="bench", service=service, force=True)
+        until(lambda: all(s == "STOPPED" for s in self.statuses(arns)), 60)
+
+    def describe(self, arns: list[str]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for i in range(0, len(arns), 100):
+            found += self.ecs.describe_tasks(cluster="bench", tasks=arns[i : i + 100])["tasks"]
+        return found
+
+    def statuses(self, arns: list[str]) -> list[str]:
+        return [task["lastStatus"] for task in self.describe(arns)]
+
+    def _network(self) -> dict[str, Any]:
+        network = {
+            "subnets": [self.environment["ECS_SUBNETS"]],
+            "securityGroups": [self.environment["ECS_SECURITY_GROUP"]],
+            "assignPublicIp": "ENABLED",
+        }
+        return {"awsvpcConfiguration": network}
 
     def stop(self, arns: Iterable[str]) -> None:
         arns = list(arns)
@@ -120,7 +146,7 @@ def until(condition: Callable[[], bool], seconds: float, pause: float = 0.005) -
 
 def alive_at(task: str) -> float:
     """The moment at which the task's process made its file (epoch seconds)."""
-    return made_at(lambda: _in_cgroup(task.rpartition("/")[2]))
+    return made_at(lambda: in_cgroup(task.rpartition("/")[2]))
 
 
 def processes(command: str) -> list[int]:
@@ -134,7 +160,7 @@ def processes(command: str) -> list[int]:
     return found
 
 
-def _in_cgroup(name: str) -> list[int]:
+def in_cgroup(name: str) -> list[int]:
     """Processes in a cgroup that has ``name`` in its path (for a moment also runc's)."""
     found = []
     for entry in Path("/proc").iterdir():

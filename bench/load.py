@@ -20,10 +20,9 @@ from typing import Any
 
 from bench import stored
 from bench.fleet import MACHINE
-from homeport.agent.config import AgentSettings, Host
+from homeport.agent.config import PUBLISH_SECONDS, AgentSettings, Host
 from homeport.agent.http import HttpTransport
 from homeport.agent.registration import session_query
-from homeport.agent.telemetry import PUBLISH_SECONDS
 from homeport.agent.transport import CallFailed, Channel, Closed
 from homeport.agentapi import (
     AckPublishMetric,
@@ -50,7 +49,9 @@ HOST = Host(cores=1, memory=1024, architecture="x86_64", boot_id="", agent_versi
 
 
 class Load:
-    def __init__(self, port: int, agents: dict[str, list[str]]) -> None:
+    """``agents``: the ARNs of instances, each with those of its tasks; ``kind``: what stands for their agents."""
+
+    def __init__(self, port: int, agents: dict[str, list[str]], kind: type[Agent] | None = None) -> None:
         self.endpoint = f"http://127.0.0.1:{port}"
         self.transport = HttpTransport(self.endpoint, *stored.KEY, "us-east-1", SystemClock(), "bench")
         self.settings = AgentSettings(
@@ -59,7 +60,7 @@ class Load:
         self.ids = system_ids()
         self.seen: Counter[str] = Counter()
         self.slots = asyncio.Semaphore(HANDSHAKES)
-        self.agents = [Agent(self, arn, tasks) for arn, tasks in agents.items()]
+        self.agents = [(kind or Agent)(self, arn, tasks) for arn, tasks in agents.items()]
 
     async def obey(self, command: str) -> dict[str, Any]:
         began = time.monotonic()
@@ -178,10 +179,10 @@ class Agent:
                 raise SystemExit(f"metrics were refused: {text}")
 
 
-async def main(port: int, agents: dict[str, list[str]]) -> None:
+async def main(port: int, agents: dict[str, list[str]], kind: type[Agent] = Agent) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    load = Load(port, agents)
+    load = Load(port, agents, kind)
     while command := await asyncio.to_thread(sys.stdin.readline):
         print(json.dumps(await load.obey(command)), flush=True)
 

@@ -38,9 +38,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def client(port: int, key: tuple[str, str]) -> Any:
+def client(port: int, key: tuple[str, str], service: str = "ecs") -> Any:
     return boto3.client(
-        "ecs",
+        service,
         region_name="us-east-1",
         endpoint_url=f"http://127.0.0.1:{port}",
         aws_access_key_id=key[0],

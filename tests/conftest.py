@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from support.homeport import Homeport
+
+# Examples compete with containers for the processor: how long one takes says nothing. Where CI is set, Hypothesis draws
+# the same ones each time: a change isn't refused for what it left alone; everybody else's runs go on searching.
+hypothesis.settings.register_profile(
+    "beside others",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("beside others")
+
+# What runs in the background may have been started with SIGINT ignored; it is to take down what it made all the same.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +60,38 @@ def own_homeport(tmp_path: Path) -> Iterator[Callable[..., Homeport]]:
     yield make
     for instance in made:
         instance.down()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What thousands of tests are made of stays: the garbage collector needn't look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+# --- several runs beside each other, each with the files that no other has begun ------------------------------------
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """As pytest's own, where HOMEPORT_TEST_ROWS names a folder in which files are claimed."""
+    if not (claims := os.environ.get("HOMEPORT_TEST_ROWS")) or session.config.option.collectonly or session.testsfailed:
+        return None
+    for item, following in pairwise(chain(_claimed(session.items, Path(claims)), (None,))):
+        assert item is not None
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+    return True
+
+
+def _claimed(items: list[pytest.Item], claims: Path) -> Iterator[pytest.Item]:
+    for path, tests in groupby(items, lambda item: item.path):
+        try:
+            (claims / path.name).touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        yield from tests
 
 
 # --- which features the tests showed, for the README's table ------------------------------------------------------

@@ -184,7 +184,8 @@ class InterfaceSpec(Message, frozen=True):
 
 class TaskSpec(Message, frozen=True):
     """A task as the node shall run it. ``cpu`` (1024 units = one vCPU) and ``memory`` (MiB) are hard limits over all of
-    its containers, 0 for none. ``network_mode``: awsvpc, bridge, host or none."""
+    its containers, 0 for none. ``network_mode``: awsvpc, bridge, host or none. ``first``: others wait for the digests
+    of its images, so they are told as soon as they are known."""
 
     family: str
     revision: int
@@ -202,6 +203,7 @@ class TaskSpec(Message, frozen=True):
     ipc_mode: str = ""  # "task": one namespace of System V IPC, queues, /dev/shm for all; "host"; "none": no /dev/shm
     ephemeral_storage: int = 0  # GiB, 0 for no limit of its own
     network_mode: str = "awsvpc"
+    first: bool = False
 
     @property
     def networked(self) -> bool:

@@ -1,14 +1,15 @@
 """What the command line asks of a running control plane, over a unix socket that only root can open.
 
-``GET /status``, ``/task?task=``, ``/environment``, ``/story?arn=``, ``/tokens``,
+``GET /status``, ``/task?task=``, ``/service?service=``, ``/environment``, ``/story?arn=``, ``/tokens``,
 ``/explain?what=&cluster=&launch_type=``; ``POST /stop-tasks?seconds=``, ``/reset?seconds=``, ``/interrupt?task=``,
 ``/tokens?cluster=&region=`` (a cluster's name, "" for the Fargate pool), ``/revoke-token?id=``.
-JSON answers.
+JSON answers. ``GET /events`` and ``/follow-service?service=`` answer line by line: see ``streams``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
@@ -19,34 +20,34 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from homeport import __version__, addresses
+from homeport import __version__, addresses, streams
 from homeport.config import Settings, url
 from homeport.core import jointoken
 from homeport.core.errors import AwsError
 from homeport.services import ec2, ecs, iam
 from homeport.services.iam import keys
-from homeport.store import Scope, Tx, View
+from homeport.store import Scope, Tx, View, Watch
+from homeport.streams import Lines, Query, Refused
 
 if TYPE_CHECKING:
     from homeport.server import ControlPlane
 
 log = logging.getLogger("homeport.control")
-Query = dict[str, str]
 STOP_REASON = "Homeport was shut down"
-
-
-class Refused(Exception):
-    """Answered with status 400 and this text."""
+AWAY_SECONDS = 10.0  # that an agent which isn't connected has to come back and stop its tasks
+HELD_SECONDS = 120.0  # that services start no tasks for after all were stopped, should Homeport go on
 
 
 class ControlApp:
-    """An ASGI application."""
+    """An ASGI application. Answers that go on end when ``stop`` is set."""
 
-    def __init__(self, plane: ControlPlane, settings: Settings) -> None:
-        self.plane, self.settings = plane, settings
+    def __init__(self, plane: ControlPlane, settings: Settings, stop: asyncio.Event) -> None:
+        self.plane, self.settings, self._stop = plane, settings, stop
+        self._held: asyncio.Task[None] | None = None  # while services start no tasks
         self._routes: dict[tuple[str, str], Callable[[Query], Awaitable[Any]]] = {
             ("GET", "/status"): self.status,
             ("GET", "/task"): self.task,
+            ("GET", "/service"): self.service,
             ("GET", "/environment"): self.environment,
             ("GET", "/story"): self.story,
             ("GET", "/explain"): self.explain,
@@ -57,14 +58,22 @@ class ControlApp:
             ("POST", "/tokens"): self.create_token,
             ("POST", "/revoke-token"): self.revoke_token,
         }
+        self._streams: dict[tuple[str, str], Callable[[ControlPlane, Query], Lines]] = {
+            ("GET", "/events"): streams.events,
+            ("GET", "/follow-service"): streams.service,
+        }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        route = self._routes.get((scope["method"], scope["path"]))
+        asked = (scope["method"], scope["path"])
+        route, stream = self._routes.get(asked), self._streams.get(asked)
         query = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         status, answer = 200, None
         try:
+            if stream is not None:
+                await streams.flow(stream(self.plane, query), self._stop, receive, send)
+                return
             if route is None:
                 status, answer = 404, {"message": f"There is no {scope['method']} {scope['path']}."}
             else:
@@ -104,6 +113,12 @@ class ControlApp:
         view = self.plane.store.view()
         return ecs.status.task_status(view, *_task(view, query), self.plane.gateway.metrics)
 
+    async def service(self, query: Query) -> dict[str, Any] | None:
+        """None where no service is named so."""
+        view = self.plane.store.view()
+        found = ecs.service_status.named(view, query.get("service", ""))
+        return ecs.service_status.told(view, *found) if found else None
+
     async def explain(self, query: Query) -> dict[str, Any]:
         scope = Scope(self.settings.account_id, self.settings.region)
         what, cluster = query.get("what", ""), query.get("cluster")
@@ -141,7 +156,7 @@ class ControlApp:
         arn = query.get("arn", "")
         found = ecs.locate(self.plane.store.view(), arn)
         if found is None:
-            raise Refused(f"{arn!r} names no cluster, task definition or task. Give its ARN.")
+            raise Refused(f"{arn!r} names nothing that has a story. Give the ARN of a task, service, cluster …")
         scope, kind, record = found
         return [
             {
@@ -155,30 +170,44 @@ class ControlApp:
         ]
 
     async def stop_tasks(self, query: Query) -> dict[str, int]:
-        """Stops every task and waits for it, ``seconds`` at the most."""
+        """Stops every task and waits for it, ``seconds`` at the most, and for those on machines that aren't connected
+        ten at the most; how many still run, and how many of them there. Services start no others for HELD_SECONDS: by
+        then Homeport has ended, and they start them when it is there again."""
+        if self._held is None:
+            stack = contextlib.AsyncExitStack()
+            await stack.enter_async_context(self.plane.service_loop.held())
+            self._held = asyncio.create_task(self._let_go(stack), name="control: services are held")
+        return await self._stop_all(query)
+
+    async def _let_go(self, held: contextlib.AsyncExitStack) -> None:
+        async with held:
+            await self.plane.clock.sleep(HELD_SECONDS)
+            self._held = None
+
+    async def _stop_all(self, query: Query) -> dict[str, int]:
         store = self.plane.store
-        async with store.watch(ecs.TASKS.kind) as watch:
+        seconds = float(query.get("seconds", "40"))
+        patience = min(seconds, AWAY_SECONDS)
+        async with store.watch(ecs.TASKS.kind, ecs.INSTANCES.kind) as watch:
             await store.update(lambda tx: ecs.stop_all(tx, STOP_REASON), "homeport down")
-            try:
-                async with asyncio.timeout(float(query.get("seconds", "40"))):
-                    while ecs.unfinished(store.view()):
-                        await watch.changes()
-            except TimeoutError:
-                pass
-        return {"running": ecs.unfinished(store.view())}
+            await _until(watch, lambda: not ecs.unfinished(store.view()), patience)
+            await _until(watch, lambda: not ecs.unfinished(store.view(), reached=True), seconds - patience)
+        running = ecs.unfinished(store.view())
+        return {"running": running, "away": running - ecs.unfinished(store.view(), reached=True)}
 
     async def reset(self, query: Query) -> dict[str, int]:
         """Stops every task, then forgets everything but keys, nodes and the public pool."""
         if not self.settings.ephemeral:
             raise Refused("Only a Homeport that was started with `up --ephemeral` can be reset.")
-        left = await self.stop_tasks(query)
 
         def wipe(tx: Tx) -> None:
             ecs.forget_all(tx)
             ec2.forget_all(tx)
             ec2.defaults.ensure_web_group(tx, (self.settings.account_id, self.settings.region), self.plane.ids, tx.now)
 
-        await self.plane.store.update(wipe, "homeport reset")
+        async with self.plane.service_loop.held():
+            left = await self._stop_all(query)
+            await self.plane.store.update(wipe, "homeport reset")
         return left
 
     async def tokens(self, _: Query) -> list[dict[str, Any]]:
@@ -231,6 +260,14 @@ class ControlApp:
 
         if not await self.plane.store.update(revoke, "homeport token revoke"):
             raise Refused(f"There is no join token and no node {id!r}.")
+
+
+async def _until(watch: Watch, done: Callable[[], bool], seconds: float) -> None:
+    """Until it is, as the changes that are watched make it, or the time is over."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not done():
+                await watch.changes()
 
 
 def _task(view: View, query: Query) -> tuple[Scope, ecs.Task]:

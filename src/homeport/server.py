@@ -57,6 +57,7 @@ class ControlPlane:
         self.metrics, self.monitor = RequestMetrics(), LoopMonitor(clock)
         self.gateway = ecs.Gateway(store, clock, ids)
         self.task_loop = ecs.TaskLoop(store, clock, ids)
+        self.service_loop = ecs.ServiceLoop(store, clock, ids)
 
     @cached_property
     def app(self) -> App:
@@ -86,6 +87,7 @@ class ControlPlane:
     async def start_loops(self, group: asyncio.TaskGroup) -> None:
         group.create_task(self.gateway.run(), name="agent gateway")
         group.create_task(self.task_loop.run(), name="task loop")
+        group.create_task(self.service_loop.run(), name="service loop")
         group.create_task(self.monitor.run(), name="loop monitor")
 
     async def _websocket(self, principal: Principal, path: str, query: Mapping[str, str], socket: Any) -> None:
@@ -155,7 +157,7 @@ async def serve_all(settings: Settings, handed: Secrets) -> None:
         api = Joining(plane.app, plane, settings)
         listeners = [
             *(serve.Listener(sock, api, tls if secured else None) for sock, secured in bound),
-            serve.Listener(serve.bind_unix(str(settings.control_socket)), ControlApp(plane, settings)),
+            serve.Listener(serve.bind_unix(str(settings.control_socket)), ControlApp(plane, settings, stop)),
         ]
         async with asyncio.TaskGroup() as group:
             await plane.start_loops(group)

@@ -221,4 +221,14 @@ REPEATED = [  # the same call again: the same answer, and nothing is made twice
 @pytest.mark.parametrize(("operation", "make"), REPEATED, ids=[operation for operation, _ in REPEATED])
 def test_repeated_calls(account: Account, operation: str, make: Any) -> None:
     body = make(account)
-    assert account.call.ok(operation, **body) == account.call.ok(operation, **body)
+    first, second = (_lasting(account.call.ok(operation, **body)) for _ in range(2))
+    assert first == second
+
+
+def _lasting(answer: dict[str, Any]) -> dict[str, Any]:
+    """Without what goes on by itself: how far tasks have come, and how many of a cluster's are where."""
+    if "tasks" in answer:
+        return answer | {"tasks": [task["taskArn"] for task in answer["tasks"]]}
+    if "cluster" in answer:
+        return {"cluster": {k: v for k, v in answer["cluster"].items() if not k.endswith("TasksCount")}}
+    return answer

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,18 +16,12 @@ from homeport.agent.drivers.containerd.cgroups import Cgroups
 from homeport.agent.drivers.containerd.client import Client
 from homeport.agent.drivers.containerd.unpack import SNAPSHOTTER
 from homeport.agentapi import ContainerSpec
+from support.census import cgroups
+from support.homeport import archive
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "homeport-test:latest"
 PLAN = ("task_id", "task_cpu", "task_memory", "netns", "address", "mounts", "pid_mode", "ipc_mode")  # of a plan
 PATIENCE = 30.0  # seconds for anything that is awaited
-
-
-def archive(name: str, folder: Path) -> Path:
-    """An image of ``images/build`` as an OCI archive."""
-    out = folder / f"{name}.tar"
-    subprocess.run([sys.executable, ROOT / "images" / "build", name, out], check=True)
-    return out
 
 
 @dataclass
@@ -101,15 +93,24 @@ class Bed:
         return plan
 
     async def run(self, script: str | None = None, **members: Any) -> tuple[Observed, str, str]:
-        """Runs a container to its end: what is known of it, stdout, stderr."""
+        """Runs a container to its end, and removes it: what is known of it, stdout, stderr."""
         plan = await self.start(script, **members)
-        return (await self.stopped(plan.id), *self.output(plan))
+        observed = await self.stopped(plan.id)
+        await self.driver.remove(plan.id)  # waits for its shim, which may still be writing what was printed last
+        return (observed, *self.output(plan))
 
     async def wrote(self, plan: ContainerPlan, text: str) -> None:
         """Waits until the container has written ``text`` to stdout."""
         async with asyncio.timeout(PATIENCE):
             while text not in self.output(plan)[0]:  # noqa: ASYNC110 a file tells nobody
                 await asyncio.sleep(0.01)
+
+    async def lines(self, plan: ContainerPlan, count: int) -> list[str]:
+        """The lines on stdout, once there are ``count``: a container's end can be seen before its last words."""
+        async with asyncio.timeout(PATIENCE):
+            while self.output(plan)[0].count("\n") < count:  # noqa: ASYNC110 a file tells nobody
+                await asyncio.sleep(0.01)
+        return self.output(plan)[0].splitlines()
 
     def output(self, plan: ContainerPlan) -> tuple[str, str]:
         found = logs.paths(self.instance.state, plan.task_id, plan.spec.name)
@@ -130,7 +131,7 @@ def with_bed(tmp_path: Path, scenario: Callable[[Bed], Awaitable[None]], externa
         driver = await _connect(of)
         bed = None
         try:
-            with archive("test", tmp_path).open("rb") as file:
+            with archive("test").open("rb") as file:
                 (image,) = await driver.images.load(file)
             bed = Bed(of, driver, image)
             bed.watch()
@@ -173,7 +174,7 @@ async def snapshots_in_use(of: Instance) -> list[str]:
 def left_behind(of: Instance) -> list[str]:
     """Mounts, cgroups, folders and processes of an instance."""
     mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if of.name in line]
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{of.name}")]
+    groups = cgroups(of.name)
     folders = [str(of.run)] if of.run.exists() else []
     processes = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -21,7 +21,6 @@ from homeport.agentapi import Group, HomeportGroupsMessage, InterfaceSpec, Rule
 
 HOST, LAN = "10.9.0.1", "10.9.0.2"
 BLOCKED = 0.4  # seconds after which a connection that gets no answer counts as dropped
-TEST_INSTANCES = "hp-7e57"  # prefix of the namespaces of all instances in these tests
 EVERYTHING = Rule(protocol="-1", cidrs=("0.0.0.0/0",))
 
 _Result = TypeVar("_Result")
@@ -62,7 +61,10 @@ class Place:
 
 
 class Machine:
-    def __init__(self) -> None:
+    """``instances``: those whose namespaces it shows; others' tests may run beside."""
+
+    def __init__(self, *instances: str) -> None:
+        self.instances = instances
         self.mark = f"hpt{os.getpid():x}x{next(_numbers)}"
         self.host_name, self.lan_name = f"{self.mark}-host", f"{self.mark}-lan"
         self.root = f"/run/netns/{self.host_name}"
@@ -77,7 +79,8 @@ class Machine:
         yield f"-n {self.host_name} link add wan type veth peer name eth0 netns {self.lan_name}"
         for name, link, address in ((self.host_name, "wan", HOST), (self.lan_name, "eth0", LAN)):
             yield f"-n {name} addr add {address}/24 dev {link}"
-            yield f"-n {name} link set {link} up"
+            # No link-local address: its routes come when the kernel has made sure of it, a second or two later.
+            yield f"-n {name} link set {link} addrgenmode none up"
         yield f"-n {self.host_name} route add default via {LAN}"
         yield f"-n {self.lan_name} route add 198.18.0.0/15 via {HOST}"
 
@@ -112,7 +115,7 @@ class Machine:
             "sysctl": f"{inside} cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/all/rp_filter",
         }
         shown = {key: _run(command) for key, command in commands.items()}
-        return shown | {"names": " ".join(netns.named(TEST_INSTANCES))}
+        return shown | {"names": " ".join(name for of in self.instances for name in netns.named(f"hp-{of}"))}
 
     def close(self) -> None:
         for each in self._places.values():
@@ -123,8 +126,8 @@ class Machine:
 
 
 @contextmanager
-def machine() -> Iterator[Machine]:
-    made = Machine()
+def machine(*instances: str) -> Iterator[Machine]:
+    made = Machine(*instances)
     try:
         yield made
     finally:

@@ -120,6 +120,7 @@ class Control:
                     elif word == "report" and what["task"] == task.arn:
                         self._note(what)
                         ran = ran or what["status"] == "RUNNING"
+                        assert ran or what["status"] != "STOPPED", f"it never ran: {self.containers}"
                     elif word == "last":
                         self.last.add(what)
                     elif word == "idle":

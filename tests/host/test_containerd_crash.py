@@ -70,7 +70,7 @@ def test_containerd_killed_under_running_containers(tmp_path: Path) -> None:
         assert (await bed.stopped(ends.id)).exit_code == 6
         go(after.pid)
         assert (await bed.stopped(stays.id)).exit_code == 5
-        assert bed.output(stays)[0] == "ready\nlater\n"
+        assert await bed.lines(stays, 2) == ["ready", "later"]
 
     with_bed(tmp_path, scenario)
 
@@ -87,6 +87,41 @@ def test_calls_wait_for_a_containerd_that_is_restarted(tmp_path: Path) -> None:
             killed.cancel()
             await bed.driver.start(plan.id)
             assert (await bed.stopped(plan.id)).exit_code == 3
+
+    with_bed(tmp_path, scenario)
+
+
+@pytest.mark.feature("A restart of a container that was cut off at any moment is made anew")
+def test_a_restart_that_is_cut_off_is_made_anew(tmp_path: Path) -> None:
+    """containerd takes a while to clean up after a creation that nobody waits for any more."""
+
+    async def scenario(bed: Bed) -> None:
+        plan = await bed.start("exit 3")
+        for milliseconds in range(2, 72, 6):
+            assert (await bed.stopped(plan.id)).exit_code == 3
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(milliseconds / 1000):
+                    await bed.driver.restart(plan.id)
+                    continue
+            await bed.reopen()
+            await bed.driver.restart(plan.id)
+        assert (await bed.stopped(plan.id)).exit_code == 3
+
+    with_bed(tmp_path, scenario)
+
+
+@pytest.mark.feature("What a creation that was cut off leaves behind for good is cleared away")
+def test_a_bundle_that_stays_is_cleared_away(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        plan = await bed.start("exit 3")
+        await bed.stopped(plan.id)
+        tasks = bed.instance.run / "state" / "io.containerd.runtime.v2.task" / bed.instance.name
+        client = Client(str(bed.instance.socket), bed.instance.name)
+        await client.call(c.DELETE_TASK, pb.TaskRequest(container_id=plan.id))
+        await client.close()
+        (tasks / plan.id).mkdir()
+        await bed.driver.restart(plan.id)
+        assert (await bed.stopped(plan.id)).exit_code == 3
 
     with_bed(tmp_path, scenario)
 
@@ -108,7 +143,7 @@ def test_exit_while_the_agent_is_away(tmp_path: Path) -> None:
         assert (found.id, found.state, found.exit_code) == (plan.id, "stopped", 9)
         assert found.started_at == observed.started_at
         assert found.labels["homeport.task"] == plan.task_id
-        assert bed.output(plan)[0] == "last words\n"
+        assert await bed.lines(plan, 1) == ["last words"]
 
     with_bed(tmp_path, scenario)
 

@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from containerd_bed import ROOT, Bed, archive, with_bed
+from containerd_bed import Bed, with_bed
 
 from homeport.agent.drivers import ContainerPlan
 from homeport.agent.drivers.containerd.cgroups import Cgroups
 from homeport.agentapi import ContainerSpec
+from support.homeport import CACHE, ROOT, archive
 
 pytestmark = pytest.mark.host
 
@@ -27,7 +28,7 @@ def processes(bed: Bed, id: str) -> list[str]:
 
 def test_apache_serves_and_stops_as_the_official_image_does(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
-        with archive("httpd", tmp_path).open("rb") as file:
+        with archive("httpd").open("rb") as file:
             await bed.driver.images.load(file)
         image = await bed.driver.pull("httpd:2.4", lambda _: None)
         spec = ContainerSpec(name="web", image="httpd:2.4", entry_point=("sh", "-c"), command=(SCRIPT,))
@@ -42,7 +43,7 @@ def test_apache_serves_and_stops_as_the_official_image_does(tmp_path: Path) -> N
         await bed.driver.create(client)
         await bed.driver.start(client.id)
         assert (await bed.stopped(client.id)).exit_code == 0
-        assert bed.output(client)[0] == "<h1>Amazon ECS Sample App</h1>\n"
+        assert await bed.lines(client, 1) == ["<h1>Amazon ECS Sample App</h1>"]
         await bed.wrote(plan, '"GET / HTTP/1.1" 200')
         assert len(processes(bed, "web")) >= 4  # the shell, the server and its children
         # The image's stop signal is SIGWINCH, which a shell as pid 1 doesn't pass on: as with the official image.
@@ -68,8 +69,9 @@ def test_apache_serves_and_stops_as_the_official_image_does(tmp_path: Path) -> N
 
 
 def test_building_it_again_takes_the_cached_archive(tmp_path: Path) -> None:
-    first = archive("httpd", tmp_path).read_bytes()
+    first = archive("httpd").read_bytes()
     before = time.monotonic()
-    subprocess.run([ROOT / "images" / "build", "httpd", tmp_path / "again.tar"], check=True)
+    command = [ROOT / "images" / "build", "httpd", tmp_path / "again.tar", "--cache", CACHE / "packages"]
+    subprocess.run(command, check=True)
     assert time.monotonic() - before < 2
     assert (tmp_path / "again.tar").read_bytes() == first

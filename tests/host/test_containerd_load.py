@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from containerd_bed import Bed, archive, with_bed
+from containerd_bed import Bed, with_bed
 from containerd_registry import digest, layer_of
 
 from homeport.agent.drivers import ContainerPlan, Image
@@ -22,6 +22,7 @@ from homeport.agent.drivers.containerd import containerd_pb2 as pb
 from homeport.agent.drivers.containerd.client import Client
 from homeport.agent.drivers.containerd.manifests import this_machine
 from homeport.agentapi import ContainerSpec
+from support.homeport import archive
 
 pytestmark = pytest.mark.host
 
@@ -78,15 +79,15 @@ async def says(bed: Bed, image: Image) -> str:
     await bed.driver.create(plan)
     await bed.driver.start(plan.id)
     await bed.stopped(plan.id)
+    await bed.driver.remove(plan.id)  # waits for its last words
     out = bed.output(plan)[0]
-    await bed.driver.remove(plan.id)
     out_path = bed.instance.state / "agent" / "logs" / plan.task_id / "loaded" / "stdout"
     os.truncate(out_path, 0)
     return out
 
 
 def test_docker_save_archives(tmp_path: Path) -> None:
-    layer = layer_of(archive("test", tmp_path))
+    layer = layer_of(archive("test"))
 
     async def scenario(bed: Bed) -> None:
         saved = docker_save(layer, ["saved:1", "example.com:5000/team/saved:2"])
@@ -116,7 +117,7 @@ def test_docker_save_archives(tmp_path: Path) -> None:
 def test_an_oci_archive_replaces_the_image_of_its_name(tmp_path: Path) -> None:
     def retold(text: str) -> bytes:
         """The test image's archive with another command."""
-        with tarfile.open(archive("test", tmp_path)) as tar:
+        with tarfile.open(archive("test")) as tar:
             files = {m.name: f.read() for m in tar if (f := tar.extractfile(m)) is not None}
         index = json.loads(files["index.json"])
         old = index["manifests"][0]["digest"][7:]
@@ -141,8 +142,8 @@ def test_an_oci_archive_replaces_the_image_of_its_name(tmp_path: Path) -> None:
 
 
 def test_damaged_archives_change_nothing(tmp_path: Path) -> None:
-    layer = layer_of(archive("test", tmp_path))
-    whole = archive("test", tmp_path).read_bytes()
+    layer = layer_of(archive("test"))
+    whole = archive("test").read_bytes()
     broken = bytearray(whole)
     broken[len(broken) // 2] ^= 1
 
@@ -178,7 +179,7 @@ def test_removed_images_give_their_space_back_unless_a_container_needs_them(tmp_
         observed = await bed.driver.observe(running.id)
         assert observed is not None
         assert observed.state == "running"
-        with (tmp_path / "test.tar").open("rb") as file:
+        with archive("test").open("rb") as file:
             await bed.driver.images.load(file)
         assert (await bed.run("exit 2"))[0].exit_code == 2
 

@@ -13,12 +13,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from containerd_bed import Bed, archive, with_bed
+from containerd_bed import Bed, with_bed
 from containerd_registry import MANIFEST, Content, layer_of, serving
 
 from homeport.agent.drivers import ContainerPlan, DriverError, Image, Progress
 from homeport.agent.drivers.containerd import manifests
 from homeport.agentapi import ContainerSpec
+from support.homeport import archive
 
 pytestmark = pytest.mark.host
 
@@ -41,7 +42,7 @@ def zstd(data: bytes) -> bytes:
 def build(tmp_path: Path) -> Content:
     """``app:1``: an index with a nested index, an attestation, and an image of three kinds of layers."""
     content = Content()
-    base = layer_of(archive("test", tmp_path))
+    base = layer_of(archive("test"))
     extra, third = small_layer("extra", "second layer\n"), small_layer("third", "third layer\n")
     layers = [(gzip.compress(base, 1, mtime=0), base, "+gzip"), (extra, extra, "")]
     if shutil.which("zstd"):
@@ -66,9 +67,8 @@ async def run(bed: Bed, image: Image, script: str) -> tuple[int | None, str]:
     await bed.driver.create(plan)
     await bed.driver.start(plan.id)
     observed = await bed.stopped(plan.id)
-    out = bed.output(plan)[0]
-    await bed.driver.remove(plan.id)
-    return observed.exit_code, out
+    await bed.driver.remove(plan.id)  # waits for its last words
+    return observed.exit_code, bed.output(plan)[0]
 
 
 def test_pull_by_tag_and_digest_with_a_token(tmp_path: Path) -> None:

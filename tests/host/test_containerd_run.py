@@ -9,6 +9,7 @@ import pytest
 from containerd_bed import Bed, with_bed
 
 from homeport.agent.drivers import DriverError
+from homeport.agent.drivers.containerd import pause
 from homeport.agent.drivers.containerd.cgroups import Cgroups
 from homeport.agentapi import Ulimit
 
@@ -91,7 +92,7 @@ def test_stopping(tmp_path: Path) -> None:
         await bed.driver.kill(polite.id, None)
         await bed.driver.kill(stubborn.id, None)
         assert (await bed.stopped(polite.id)).exit_code == 4
-        assert bed.output(polite)[0] == "ready\nbye\n"
+        assert await bed.lines(polite, 2) == ["ready", "bye"]
         observed = await bed.driver.observe(stubborn.id)
         assert observed is not None
         assert observed.state == "running"
@@ -201,5 +202,18 @@ def test_many_at_once(tmp_path: Path) -> None:
             results.append(await bed.stopped(plan.id))
         assert [observed.exit_code for observed in results] == list(range(8))
         assert {observed.id for observed in await bed.driver.list()} == {plan.id for plan in plans}
+
+    with_bed(tmp_path, scenario)
+
+
+def test_no_end_is_kept_of_what_is_removed(tmp_path: Path) -> None:
+    async def scenario(bed: Bed) -> None:
+        await bed.until(lambda: asyncio.sleep(0, "" in bed.seen))
+        plan, holder = await bed.start("exit 3", pid_mode="task"), pause.container_id(bed.task_id)
+        assert (await bed.stopped(plan.id)).exit_code == 3
+        await bed.driver.remove(plan.id)
+        await bed.driver.remove_task(bed.task_id)
+        await bed.until(lambda: asyncio.sleep(0, bed.seen.count(holder) == 2))  # its start and its end
+        assert bed.driver._events.exits == {}
 
     with_bed(tmp_path, scenario)

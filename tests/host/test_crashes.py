@@ -6,15 +6,26 @@ import os
 import shutil
 import signal
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.homeport import Homeport
 from support.tasks import WEB, Tasks, until
 
 pytestmark = pytest.mark.host
+
+
+@pytest.fixture(scope="module")
+def survivor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeport]:
+    """One for all tests after which it has to be as it was before."""
+    homeport = Homeport(tmp_path_factory.mktemp("survivor") / "state")
+    homeport.up()
+    homeport.load("test")
+    yield homeport
+    homeport.down()
 
 
 def processes(homeport: Any, command: str) -> list[int]:
@@ -59,17 +70,16 @@ def ready(homeport: Any) -> dict[str, Any]:
 
 @pytest.mark.feature("kill -9 of control plane, agent or containerd: tasks run on, with the same addresses")
 @pytest.mark.parametrize("victims", ["server", "agent", "server agent", "containerd", "containerd agent"])
-def test_a_running_task_survives(own_homeport: Callable[..., Any], victims: str) -> None:
-    homeport = own_homeport()
-    tasks = Tasks(homeport)
+def test_a_running_task_survives(survivor: Homeport, victims: str) -> None:
+    tasks = Tasks(survivor)
     unique = "mkdir -p /tmp/www; cat /proc/sys/kernel/random/uuid > /tmp/www/index.html"
     arn = tasks.run(f"{unique}; exec httpd -f -p 80 -h /tmp/www")
     before = tasks.wait(arn, "RUNNING")
     private, public = tasks.address(before)
     first = until(lambda: _try(page, public), bool)
-    kill(homeport, *victims.split())
+    kill(survivor, *victims.split())
     assert page(public) == first, "the container answers while its keepers are dead"
-    ready(homeport)
+    ready(survivor)
     after = tasks.describe(arn)
     assert after["lastStatus"] == "RUNNING"
     assert after["startedAt"] == before["startedAt"]
@@ -88,15 +98,14 @@ def _try(look: Callable[[str], str], address: str) -> str | None:
         return None
 
 
-def test_what_stopped_while_the_agent_was_dead_is_reported_with_its_exit_code(own_homeport: Callable[..., Any]) -> None:
-    homeport = own_homeport()
-    tasks = Tasks(homeport)
+def test_what_stopped_while_the_agent_was_dead_is_reported_with_its_exit_code(survivor: Homeport) -> None:
+    tasks = Tasks(survivor)
     arn = tasks.run("until [ -e /tmp/end ]; do sleep 0.05; done; exit 7")
     tasks.wait(arn, "RUNNING")
-    supervisor = processes(homeport, "supervise")
+    supervisor = processes(survivor, "supervise")
     os.kill(supervisor[0], signal.SIGSTOP)  # nobody brings the agent back yet
     try:
-        kill(homeport, "agent")
+        kill(survivor, "agent")
         inner = _task_pid(arn)
         Path(f"/proc/{inner}/root/tmp/end").touch()
         until(lambda: Path(f"/proc/{inner}").exists(), lambda alive: not alive)
@@ -142,29 +151,27 @@ def test_tasks_end_with_their_agents_state(own_homeport: Callable[..., Any]) -> 
     assert until(lambda: _try(page, public), bool) == "page\n"
 
 
-def test_restart_keeps_tasks_running(own_homeport: Callable[..., Any]) -> None:
-    homeport = own_homeport()
-    tasks = Tasks(homeport)
+def test_restart_keeps_tasks_running(survivor: Homeport) -> None:
+    tasks = Tasks(survivor)
     arn = tasks.run(WEB)
     task = tasks.wait(arn, "RUNNING")
     pid = _task_pid(arn)
-    homeport.command("restart")
+    survivor.command("restart")
     assert tasks.describe(arn)["lastStatus"] == "RUNNING"
     assert _task_pid(arn) == pid
     assert tasks.address(tasks.describe(arn)) == tasks.address(task)
 
 
-def test_down_keeps_tasks_on_demand_and_up_adopts_them(own_homeport: Callable[..., Any]) -> None:
-    homeport = own_homeport()
-    tasks = Tasks(homeport)
+def test_down_keeps_tasks_on_demand_and_up_adopts_them(survivor: Homeport) -> None:
+    tasks = Tasks(survivor)
     arn = tasks.run(WEB)
     task = tasks.wait(arn, "RUNNING")
     _, public = tasks.address(task)
-    homeport.down("--keep-tasks")
+    survivor.down("--keep-tasks")
     until(lambda: _try(page, public), lambda p: p is not None)
-    homeport.up()
-    assert Tasks(homeport).describe(arn)["startedAt"] == task["startedAt"]
-    assert Tasks(homeport).describe(arn)["lastStatus"] == "RUNNING"
+    survivor.up()
+    assert Tasks(survivor).describe(arn)["startedAt"] == task["startedAt"]
+    assert Tasks(survivor).describe(arn)["lastStatus"] == "RUNNING"
 
 
 def test_reset_is_for_ephemeral_ones_only(own_homeport: Callable[..., Any]) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from containerd_bed import Bed, archive, with_bed
+from containerd_bed import Bed, with_bed
 from volume_image import with_volumes
 
 from homeport.agent.drivers import ContainerPlan, DriverError, Mount, Observed
@@ -15,6 +15,7 @@ from homeport.agent.drivers.containerd import logs
 from homeport.agent.mounting import mounts
 from homeport.agentapi import ContainerSpec, TaskSpec, Volume, VolumeFrom
 from homeport.agentspec import ExtraHost
+from support.homeport import archive
 
 pytestmark = pytest.mark.host
 
@@ -116,7 +117,7 @@ def test_input_that_stays_open(tmp_path: Path) -> None:
 
 def test_volumes_of_an_image(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
-        asking = with_volumes(archive("test", tmp_path), tmp_path / "v.tar", "asking:1", "/etc", "/data/", "/tmp/t")
+        asking = with_volumes(archive("test"), tmp_path / "v.tar", "asking:1", "/etc", "/data/", "/tmp/t")
         with asking.open("rb") as file:
             await bed.driver.images.load(file)
         image = await bed.driver.pull("asking:1", lambda progress: None)

@@ -30,8 +30,9 @@ def groups(tasks: Tasks) -> Iterator[tuple[str, str]]:
 
 
 def last_line(tasks: Tasks, arn: str) -> str:
-    lines = tasks.homeport.command("logs", arn).stdout.split()
-    return str(lines[-1]) if lines else ""
+    output = tasks.homeport.state / "agent" / "logs" / arn.rpartition("/")[2] / "app" / "stdout"
+    lines = output.read_text().split()
+    return lines[-1] if lines else ""
 
 
 def reachable(address: str) -> bool:

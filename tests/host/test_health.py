@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_crashes import kill, ready
 
+from support.homeport import Homeport
 from support.tasks import Tasks, until
 
 pytestmark = pytest.mark.host
 
 IDLE = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 QUICK = {"interval": 5, "timeout": 2, "retries": 2}
+
+
+Minutes = dict[Callable[[Tasks], None], "Future[None]"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def minutes(
+    request: pytest.FixtureRequest, tasks: Tasks, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Minutes]:
+    """The least ``restartAttemptPeriod`` is 60 s: what is about it goes on beside this file's other tests and is judged
+    by the last ones. Where those aren't to run, nothing is begun."""
+    judges = {test_an_essential_container_is_restarted, test_an_agent_that_is_killed_goes_on_with_checks_and_restarts}
+    if judges.isdisjoint(getattr(item, "function", None) for item in request.session.items):
+        yield {}
+        return
+    own = Homeport(tmp_path_factory.mktemp("minutes") / "state")
+    try:
+        own.up()
+        own.load("test")
+        with ThreadPoolExecutor() as pool:
+            stories = {is_restarted: tasks, goes_on_when_killed: Tasks(own)}
+            yield {story: pool.submit(story, on) for story, on in stories.items()}
+    finally:
+        own.down()
 
 
 def shell(name: str, script: str, **more: Any) -> dict[str, Any]:
@@ -106,8 +132,16 @@ def test_a_check_that_hangs_or_floods_hurts_nobody(tasks: Tasks) -> None:
 
 
 @pytest.mark.feature("Restart policies: a container that ends is run again, and its task goes on")
-def test_an_essential_container_is_restarted(tasks: Tasks) -> None:
-    """The least ``restartAttemptPeriod`` is 60 s, so this takes about that long."""
+def test_an_essential_container_is_restarted(minutes: Minutes) -> None:
+    minutes[is_restarted].result()
+
+
+@pytest.mark.feature("kill -9 of the agent changes nothing of health, dependencies and restarts")
+def test_an_agent_that_is_killed_goes_on_with_checks_and_restarts(minutes: Minutes) -> None:
+    minutes[goes_on_when_killed].result()
+
+
+def is_restarted(tasks: Tasks) -> None:
     life = "echo run; echo x >> /lives; [ $(wc -l < /lives) -gt 1 ] && exit 7; sleep 61; exit 3"
     policy = {"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60}}
     ignored = {"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60, "ignoredExitCodes": [5]}}
@@ -120,11 +154,9 @@ def test_an_essential_container_is_restarted(tasks: Tasks) -> None:
     assert tasks.homeport.command("logs", arn, "--container", "app", check=False).stdout.count("run") == 2
 
 
-@pytest.mark.feature("kill -9 of the agent changes nothing of health, dependencies and restarts")
-def test_an_agent_that_is_killed_goes_on_with_checks_and_restarts(own_homeport: Callable[..., Any]) -> None:
-    homeport = own_homeport()
-    tasks = Tasks(homeport)
-    life = "echo x >> /lives; [ $(wc -l < /lives) -gt 1 ] && exec sleep 600; sleep 61; exit 3"
+def goes_on_when_killed(tasks: Tasks) -> None:
+    homeport = tasks.homeport
+    life = "echo run; echo x >> /lives; [ $(wc -l < /lives) -gt 1 ] && exec sleep 600; sleep 61; exit 3"
     arn = tasks.start(
         [
             shell("app", "touch /tmp/well; " + IDLE, **check("test -e /tmp/well", retries=1)),
@@ -142,14 +174,18 @@ def test_an_agent_that_is_killed_goes_on_with_checks_and_restarts(own_homeport: 
     time.sleep(max(0.0, 50 - (time.monotonic() - began)))
     kill(homeport, "agent")
     ready(homeport)
-    until(lambda: time.monotonic() - began, lambda passed: passed > 66, 70)
+    until(lambda: _output(tasks, arn, "again").count("run"), lambda runs: runs == 2, 40)
+    until(lambda: container(tasks.describe(arn), "again")["lastStatus"], lambda s: s == "RUNNING")
     task = tasks.describe(arn)
     assert task["lastStatus"] == "RUNNING"
-    assert container(task, "again")["lastStatus"] == "RUNNING"
     assert task["healthStatus"] == "HEALTHY"
     tasks.stop(arn)
 
 
-def _times(tasks: Tasks, arn: str, name: str) -> list[float]:
+def _output(tasks: Tasks, arn: str, name: str) -> str:
     folder = tasks.homeport.state / "agent" / "logs" / arn.rpartition("/")[2] / name
-    return [float(line) for line in (folder / "stdout").read_text().split()]
+    return (folder / "stdout").read_text()
+
+
+def _times(tasks: Tasks, arn: str, name: str) -> list[float]:
+    return [float(line) for line in _output(tasks, arn, name).split()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.machines import join, machines
+from support.machines import joined
 from support.tasks import until
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(240)]
@@ -31,52 +31,42 @@ APP = {
     "A machine whose container instance was deregistered joins again as a new one, and is rid of orphans"
 )
 def test_orphans_end_and_the_machine_is_a_new_instance(tmp_path: Path) -> None:
-    with machines(2) as (first, second):
-        control, node = first.homeport(tmp_path / "control"), second.homeport(tmp_path / "node")
+    with joined(tmp_path) as (_, _, machine, ecs):
 
         def page() -> str:
             try:
-                with urllib.request.urlopen(f"http://{second.address}:{PORT}/", timeout=2) as answer:
+                with urllib.request.urlopen(f"http://{machine.address}:{PORT}/", timeout=2) as answer:
                     return str(answer.read().decode().strip())
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 return ""
 
         def free() -> bool:
-            with second.entered(), socket.socket() as bound:
+            with machine.entered(), socket.socket() as bound:
                 try:
                     bound.bind(("", PORT))
                 except OSError:
                     return False
                 return True
 
-        try:
-            control.up("--host", first.address)
-            with first.entered():
-                ecs = control.client("ecs")
-                ecs.create_cluster(clusterName="tests")
-                join(control, node, "tests")
-                ecs.register_task_definition(family="tests", networkMode="bridge", containerDefinitions=[APP])
-                wish = {"cluster": "tests", "taskDefinition": "tests", "launchType": "EC2"}
+        ecs.register_task_definition(family="tests", networkMode="bridge", containerDefinitions=[APP])
+        wish = {"cluster": "tests", "taskDefinition": "tests", "launchType": "EC2"}
 
-                def status(arn: str) -> str:
-                    return str(ecs.describe_tasks(cluster="tests", tasks=[arn])["tasks"][0]["lastStatus"])
+        def status(arn: str) -> str:
+            return str(ecs.describe_tasks(cluster="tests", tasks=[arn])["tasks"][0]["lastStatus"])
 
-                orphan = ecs.run_task(**wish)["tasks"][0]["taskArn"]
-                until(lambda: status(orphan), lambda s: s == "RUNNING")
-                assert until(page, bool) == "here"
-                (old,) = ecs.list_container_instances(cluster="tests")["containerInstanceArns"]
-                ecs.deregister_container_instance(cluster="tests", containerInstance=old, force=True)
-                assert until(lambda: status(orphan), lambda s: s == "STOPPED")
-                found = {"cluster": "tests", "filter": "agentConnected == true"}
-                (new,) = until(lambda: ecs.list_container_instances(**found)["containerInstanceArns"], bool)
-                assert new != old
-                until(free, bool)  # its container is gone, and its port is given back
-                assert not page()
-                again = until(lambda: ecs.run_task(**wish), lambda a: not a["failures"])["tasks"][0]["taskArn"]
-                until(lambda: status(again), lambda s: s == "RUNNING")
-                assert until(page, bool) == "here"
-                ecs.stop_task(cluster="tests", task=again)
-                until(lambda: status(again), lambda s: s == "STOPPED")
-        finally:
-            node.down()
-            control.down()
+        orphan = ecs.run_task(**wish)["tasks"][0]["taskArn"]
+        until(lambda: status(orphan), lambda s: s == "RUNNING")
+        assert until(page, bool) == "here"
+        (old,) = ecs.list_container_instances(cluster="tests")["containerInstanceArns"]
+        ecs.deregister_container_instance(cluster="tests", containerInstance=old, force=True)
+        assert until(lambda: status(orphan), lambda s: s == "STOPPED")
+        found = {"cluster": "tests", "filter": "agentConnected == true"}
+        (new,) = until(lambda: ecs.list_container_instances(**found)["containerInstanceArns"], bool)
+        assert new != old
+        until(free, bool)  # its container is gone, and its port is given back
+        assert not page()
+        again = until(lambda: ecs.run_task(**wish), lambda a: not a["failures"])["tasks"][0]["taskArn"]
+        until(lambda: status(again), lambda s: s == "RUNNING")
+        assert until(page, bool) == "here"
+        ecs.stop_task(cluster="tests", task=again)
+        until(lambda: status(again), lambda s: s == "STOPPED")

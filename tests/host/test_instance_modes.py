@@ -62,7 +62,7 @@ class Instance:
     async def serve(self, scenario: Callable[[Instance], Awaitable[None]]) -> None:
         """An agent from its start to its end, which leaves everything as it is."""
         clock = SystemClock()
-        metadata = MetadataServer("http://127.0.0.1:1", b"k" * 32, lambda task, id: None, clock)
+        metadata = MetadataServer("http://127.0.0.1:1", b"k" * 32, lambda task, id: None, clock, ask=self.call)
         network = NodeNetwork(INSTANCE, POOL, self.folder, self.machine.root, listening=metadata.listen)
         await network.open()
         try:
@@ -116,6 +116,14 @@ class Instance:
         path = self.bed.instance.state / "agent" / "logs" / id / name / "stdout"
         return path.read_text() if path.exists() else ""
 
+    async def wrote(self, id: str, name: str, last: str) -> list[str]:
+        """Waits for this last line, not for ever: the lines that are there then are what the test looks at."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not self.output(id, name).endswith(f"{last}\n"):  # noqa: ASYNC110 (a file tells nobody)
+                    await asyncio.sleep(0.01)
+        return self.output(id, name).splitlines()
+
     async def page(self, address: str, port: int, place: str = "lan") -> str:
         """What a web server answers to somebody on the LAN, or on the machine itself."""
         where = self.machine.lan if place == "lan" else self.machine.host
@@ -143,7 +151,7 @@ def on_an_instance(tmp_path: Path, *scenarios: Callable[[Instance], Awaitable[No
     """Runs the scenarios, each with an agent of its own that finds what the one before has left."""
 
     async def work(bed: Bed) -> None:
-        with machine() as made:
+        with machine(INSTANCE) as made:
             found = Instance(bed, made, tmp_path / "network")
             shown = _shown(made)
             try:
@@ -174,7 +182,9 @@ def test_pages_from_dynamic_ports_and_links(tmp_path: Path) -> None:
             "bridge",
             shell(
                 "web",
-                "wget -qO- http://store/ && cat /etc/hosts && wget -qO- $ECS_CONTAINER_METADATA_URI_V4; "
+                # The other container has started, which is not to say that it listens.
+                "until wget -qO- http://store/; do sleep 0.1; done; "
+                "cat /etc/hosts; wget -qO- $ECS_CONTAINER_METADATA_URI_V4; echo; echo told; "
                 + SERVE.format("front", 80),
                 ports=(PortMapping(container_port=80),),
                 links=("db:store",),
@@ -185,11 +195,11 @@ def test_pages_from_dynamic_ports_and_links(tmp_path: Path) -> None:
         assert on.port(id, "web") >= 32768
         assert await on.page(HOST, on.port(id, "web")) == "front"
         assert await on.page("127.0.0.1", on.port(id, "web"), "host") == "front"
-        said = on.output(id, "web")
-        assert said.startswith("behind\n")
-        assert f" {id[:12]}" not in said.splitlines()[1]
-        assert '"NetworkMode":"bridge"' in said.splitlines()[-1]
-        assert f'"HostPort":{on.port(id, "web")}' in said.splitlines()[-1]
+        behind, hosts, *_, metadata, told = await on.wrote(id, "web", "told")
+        assert (behind, told) == ("behind", "told")
+        assert f" {id[:12]}" not in hosts
+        assert '"NetworkMode":"bridge"' in metadata
+        assert f'"HostPort":{on.port(id, "web")}' in metadata
         assert on.containers[id, "db"].get("networkBindings", ()) == ()
 
     async def second(on: Instance) -> None:
@@ -239,8 +249,8 @@ def test_the_machine_s_network_and_none(tmp_path: Path) -> None:
         assert await on.page(HOST, 8088) == "host"
         assert on.port(host, "web") == 8088
         expected = [socket.gethostname(), *own("/etc/resolv.conf").splitlines(), "-"]
-        assert on.output(host, "web").splitlines() == expected
-        assert on.output(none, "app").split() == ["lo"]
+        assert await on.wrote(host, "web", "-") == expected
+        assert await on.wrote(none, "app", "lo") == ["lo"]
         await on.stop(host, none)
 
     on_an_instance(tmp_path, scenario)
@@ -258,11 +268,7 @@ def test_what_of_the_machine_is_shared(tmp_path: Path) -> None:
         app = shell("app", look, privileged=True, devices=(device,))
         id = await on.run(5, "bridge", app, pid_mode="host", ipc_mode="host")
         await on.until(id, "RUNNING")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
-                while len(on.output(id, "app").splitlines()) < 5:  # noqa: ASYNC110 (a file tells nobody)
-                    await asyncio.sleep(0.01)
-        command, ipc, pid, *rest = on.output(id, "app").splitlines()
+        command, ipc, pid, *rest = await on.wrote(id, "app", "device")
         assert command.strip() == own("cmdline").replace("\0", " ").strip()
         assert (ipc, pid) == (os.readlink("/proc/self/ns/ipc"), os.readlink("/proc/self/ns/pid"))
         assert rest == ["mounted", "device"]

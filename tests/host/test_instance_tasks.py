@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,11 +16,19 @@ import pytest
 
 from support.census import census, instance, process
 from support.homeport import Homeport
-from support.machines import Machine, join, machines
+from support.machines import Machine, joined
 from support.tasks import until
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(240)]
 
+# A page that a task asks its metadata endpoint for, each time; and where that is.
+ASK = r"""
+mkdir -p /tmp/www/cgi-bin
+echo $ECS_CONTAINER_METADATA_URI_V4 > /tmp/www/where
+printf '#!/bin/sh\necho\nwget -qO- %s/task\n' $ECS_CONTAINER_METADATA_URI_V4 > /tmp/www/cgi-bin/ask
+chmod +x /tmp/www/cgi-bin/ask
+exec httpd -f -p 8090 -h /tmp/www
+"""
 SERVE = "mkdir -p /tmp/www; echo {0} > /tmp/www/index.html; exec httpd -f -p {1} -h /tmp/www"
 
 
@@ -62,12 +71,12 @@ class Cluster:
         for arn in arns:
             self.wait(arn, "STOPPED")
 
-    def page(self, port: int) -> str:
+    def page(self, port: int, path: str = "") -> str:
         """From the control plane's machine to the instance's."""
 
         def look() -> str:
             try:
-                with urllib.request.urlopen(f"http://{self.machine.address}:{port}/", timeout=2) as answer:
+                with urllib.request.urlopen(f"http://{self.machine.address}:{port}/{path}", timeout=2) as answer:
                     body: bytes = answer.read()
                 return body.decode().strip()
             except (urllib.error.URLError, ConnectionError, TimeoutError):
@@ -78,19 +87,8 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    tmp_path = tmp_path_factory.mktemp("cluster")
-    with machines(2) as (first, second):
-        control, node = first.homeport(tmp_path / "control"), second.homeport(tmp_path / "node")
-        try:
-            control.up("--host", first.address)
-            with first.entered():
-                ecs = control.client("ecs")
-                ecs.create_cluster(clusterName="tests")
-                join(control, node, "tests")
-                yield Cluster(control, node, second, ecs)
-        finally:
-            node.down()
-            control.down()
+    with joined(tmp_path_factory.mktemp("cluster")) as made:
+        yield Cluster(*made)
 
 
 def shell(name: str, script: str, **members: Any) -> dict[str, Any]:
@@ -123,11 +121,33 @@ def test_what_an_instance_shares_with_its_tasks(cluster: Cluster, tmp_path: Path
     cluster.stop(task["taskArn"])
 
 
+@pytest.mark.feature("Task metadata in the network mode `host`, at a loopback address of the container instance")
+def test_a_task_in_the_machines_network_asks_about_itself(cluster: Cluster) -> None:
+    task = cluster.running(shell("web", ASK), mode="host")
+    where = cluster.page(8090, "where")
+    assert where.startswith("http://127.")
+    seen = json.loads(cluster.page(8090, "cgi-bin/ask"))
+    assert (seen["TaskARN"], seen["LaunchType"]) == (task["taskArn"], "EC2")
+    assert [c["Networks"] for c in seen["Containers"]] == [[{"NetworkMode": "host"}]]
+    elsewhere = cluster.run(shell("app", f"timeout 3 wget -qO- {where} && exit 0; exit 9"))
+    after = cluster.wait(elsewhere["tasks"][0]["taskArn"], "STOPPED")
+    assert after["containers"][0]["exitCode"] == 9, "only the machine's own network reaches it"
+    os.kill(process(cluster.node, "agent"), signal.SIGKILL)
+    again = json.loads(cluster.page(8090, "cgi-bin/ask"))
+    assert again["TaskARN"] == task["taskArn"], "a variable stays true when the agent is killed"
+    cluster.stop(task["taskArn"])
+
+
+def at_rest(now: dict[str, list[str]]) -> bool:
+    """Whether a census saw nothing of a task, nor of one that is being taken away."""
+    return not any(now[kind] for kind in ("shims", "containers", "tasks", "leases")) and len(now["namespaces"]) == 2
+
+
 @pytest.mark.feature("Network modes bridge (fixed and dynamic host ports, links), host and none on container instances")
 def test_ports_of_an_instance(cluster: Cluster) -> None:
     first = cluster.running(shell("web", "sleep 100"))  # it makes the bridge, which stays until the node ends
     cluster.stop(first["taskArn"])
-    before = until(lambda: census(cluster.node), lambda now: not now["shims"])
+    before = until(lambda: census(cluster.node), at_rest)
     links = shell(
         "web",
         "wget -qO /tmp/said http://store/; wget -qO /tmp/meta $ECS_CONTAINER_METADATA_URI_V4/task && "

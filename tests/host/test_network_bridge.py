@@ -26,7 +26,7 @@ FIXED = {"web": (PortMapping(container_port=80, host_port=8080),)}
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Machine]:
-    with machine() as one:
+    with machine(INSTANCE, OTHER) as one:
         yield one
         for instance in (INSTANCE, OTHER):
             destroy_all(instance, tmp_path, one.root)

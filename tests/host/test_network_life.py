@@ -51,18 +51,28 @@ asyncio.run(main())
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Machine]:
-    with machine() as one:
+    with machine(INSTANCE, OTHER) as one:
         yield one
         for instance in (INSTANCE, OTHER):
             destroy_all(instance, tmp_path, one.root)
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
-    """The kernel frees namespaces on its own time."""
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """The kernel frees namespaces on its own time, one after the other: other tests' are in the same queue."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def settled(look: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+    """What ``look`` sees once it is the same for a while: links come up on the kernel's own time, too."""
+    seen, same = look(), 0
+    while same < 10:
+        time.sleep(0.02)
+        before, seen = seen, look()
+        same = same + 1 if seen == before else 0
+    return seen
 
 
 def kill_while_busy(on: Machine, state: Path, lines: int) -> None:
@@ -188,7 +198,7 @@ def test_detach_takes_all_of_the_task_and_its_addresses_can_be_given_again(made:
             routes = (ip(f"-n {name} route") for name in (router, hub))
             return (*routes, ip(f"-n {router} -br link"), nft(router, "list ruleset"), *netns.named(f"hp-{INSTANCE}"))
 
-        before = state()
+        before = settled(state)
         web = made.place(path := await network.attach(task_id(5), interface(5, "sg-web")))
         web.serve(80)
         assert other.call("172.31.0.5", 80) == "172.31.0.6"

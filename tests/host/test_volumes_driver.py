@@ -127,7 +127,8 @@ def test_a_path_in_the_container_may_be_a_link_or_a_file(tmp_path: Path) -> None
     async def scenario(bed: Bed) -> None:
         # /made/link leads to the machine's /etc for whoever does not look at it from inside.
         outside = sorted(os.listdir("/etc"))
-        await bed.run("echo x > /bin/../tmp/../sub/file", mounts=at("/sub/../sub"))
+        plan = await bed.start("echo x > /bin/../tmp/../sub/file", mounts=at("/sub/../sub"))
+        await bed.stopped(plan.id)
         with pytest.raises(DriverError, match="CannotStartContainerError"):
             await bed.driver.create(bed.plan("true", mounts=at("/bin/sh", "file")))
         for path, text in (("a/b", "must be absolute"), ("/", "can't be '/'"), ("/..", "can't be '/'")):
@@ -238,11 +239,11 @@ def test_a_restarted_container_keeps_its_volume_and_its_namespace(tmp_path: Path
         script = "echo x >> /v/file; cat /v/file; readlink /proc/self/ns/pid"
         plan = await bed.start(script, mounts=at("/v"), pid_mode="task")
         await bed.stopped(plan.id)
-        before = bed.output(plan)[0].split()
+        before = await bed.lines(plan, 2)
         await bed.driver.restart(plan.id)
         await bed.stopped(plan.id)
-        again = bed.output(plan)[0].split()[-3:]
-        assert again == ["x", *before]
+        again = await bed.lines(plan, 5)
+        assert again[2:] == ["x", *before]
 
     with_bed(tmp_path, scenario)
 
@@ -254,7 +255,7 @@ def test_containers_made_side_by_side_share_one_holder(tmp_path: Path) -> None:
         for plan in plans:
             await bed.driver.start(plan.id)
             await bed.stopped(plan.id)
-        seen = [bed.output(plan)[0].split() for plan in plans]
+        seen = [await bed.lines(plan, 2) for plan in plans]
         assert len({pid for pid, _ in seen}) == 1
         assert len({ipc for _, ipc in seen}) == 4
 

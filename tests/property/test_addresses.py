@@ -152,5 +152,5 @@ class Addresses(RuleBasedStateMachine):
         tx.end()
 
 
-Addresses.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+Addresses.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 TestAddresses = Addresses.TestCase

@@ -247,7 +247,7 @@ class Machine:
         return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(specs(), st.integers(0, 2**32))
 def test_a_plan_ends_and_starts_nothing_early(spec: TaskSpec, seed: int) -> None:
     goal = TaskGoal(arn=TASK, cluster="c", task_id=TASK_ID, spec=spec)
@@ -271,7 +271,7 @@ def test_a_plan_ends_and_starts_nothing_early(spec: TaskSpec, seed: int) -> None
     assert not machine.busy.keys() - {NETWORK, STATE, REPORT}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(specs(), st.data())
 def test_every_container_that_ran_was_told_running_before_stopped(spec: TaskSpec, data: st.DataObject) -> None:
     states = st.sampled_from(("none", "created", "running", "stopped", "lost", "failed"))

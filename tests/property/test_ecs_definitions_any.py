@@ -6,7 +6,7 @@ from typing import Any
 
 import botocore.session
 from botocore.validate import ParamValidator
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from homeport.core.errors import AwsError
@@ -80,7 +80,7 @@ def outcome(members: dict[str, Any]) -> dict[str, Any] | str:
         return refusal.message
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500)
 @given(definitions())
 def test_every_definition_is_kept_or_refused(members: dict[str, Any]) -> None:
     kept = outcome(members)

@@ -173,7 +173,7 @@ def after(vpc: Vpc, step: HomeportGroupsMessage | tuple[str, InterfaceSpec] | st
     return with_interface(vpc, *step)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(STEPS)
 def test_change_by_change_ends_where_from_scratch_does(
     steps: list[HomeportGroupsMessage | tuple[str, InterfaceSpec] | str],
@@ -191,7 +191,7 @@ def test_change_by_change_ends_where_from_scratch_does(
     assert scratch.state() == table.state()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(STEPS)
 def test_every_interface_has_a_verdict_that_ends_in_drop_both_ways(
     steps: list[HomeportGroupsMessage | tuple[str, InterfaceSpec] | str],

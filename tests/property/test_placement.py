@@ -181,7 +181,7 @@ class Naive:
 acts = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=20)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(instances, max_size=7), st.lists(demands, min_size=1, max_size=3), acts, st.integers(0, 1000))
 def test_the_choice_is_the_one_of_looking_everywhere(
     cluster: Sequence[dict[str, Any]], wanted: Sequence[Demand], acts: Sequence[tuple[int, int]], seed: int
@@ -189,7 +189,7 @@ def test_the_choice_is_the_one_of_looking_everywhere(
     _follow(cluster, wanted, acts, seed)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(roomy, min_size=3, max_size=7), st.lists(easy, min_size=1, max_size=3), acts, st.integers(0, 1000))
 def test_strategies_choose_what_looking_everywhere_would(
     cluster: Sequence[dict[str, Any]], wanted: Sequence[Demand], acts: Sequence[tuple[int, int]], seed: int

@@ -110,7 +110,7 @@ def replay(model: Model, changes: Sequence[Change]) -> None:
             model[key] = change.new
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(writes, ending), max_size=15))
 def test_the_store_is_a_dict(steps: list[tuple[list[tuple[Scope, Thing | str]], str]]) -> None:
     async def main() -> None:
@@ -164,7 +164,7 @@ def test_the_store_is_a_dict(steps: list[tuple[list[tuple[Scope, Thing | str]], 
     asyncio.run(main())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(writes, min_size=1, max_size=12), st.integers(0, 11), st.booleans())
 def test_a_crash_keeps_exactly_what_was_acknowledged_or_in_flight(
     batches: list[list[tuple[Scope, Thing | str]]], crash: int, kept: bool

@@ -206,7 +206,7 @@ CLUSTER_PLANTS = tuple(
         Plant(
             "anybody speaks for an instance",
             anybody_speaks_for_an_instance,
-            (OWN, "nothing is stopped that runs"),
+            (OWN, "nothing is stopped that runs", "a stop has its cause"),
             seed=1,
         ),
         Plant("agents are told of all tasks", agents_are_told_of_all_tasks, ("an agent sees its own tasks",)),

@@ -12,13 +12,13 @@ from planted import PLANTS, SEARCHED, Plant
 from planted_clusters import CLUSTER_PLANTS
 
 from homeport.sim import __main__ as command
-from homeport.sim.__main__ import relevant
 from homeport.sim.clusters import draw_cluster, draw_herd
+from homeport.sim.command import relevant
 from homeport.sim.scenario import SECONDS, Scenario, draw
 from homeport.sim.shorten import shortest
 from homeport.sim.world import Outcome, play
 
-SEEDS, CLUSTER_SEEDS = range(100), range(35)
+SEEDS, CLUSTER_SEEDS = range(120), range(50)  # those of services are in test_services_played
 PLAYS = 60  # to shorten a failure that CI found
 
 
@@ -97,7 +97,7 @@ def test_a_failure_is_told_in_its_shortest_form(
 ) -> None:
     planted = next(p for p in PLANTS if p.name == "answers before it is durable")
     planted.plant(monkeypatch)
-    assert command.main(seeds=2, first=planted.seed, jobs=1) == 1
+    assert command.main(seeds=2, first=planted.seed, jobs=1, world="fargate") == 1
     told = capsys.readouterr().out
     assert "nothing acknowledged is lost" in told
     seed = int(told.partition("Seed ")[2].partition(" ")[0])
@@ -108,7 +108,7 @@ def test_a_failure_is_told_in_its_shortest_form(
 
 
 def test_without_a_failure_it_tells_how_much_it_played(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(seeds=2, jobs=1) == 0
+    assert command.main(seeds=2, jobs=1, world="fargate") == 0
     assert "2 seeds" in capsys.readouterr().out
 
 

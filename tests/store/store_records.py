@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
 from homeport.store import AppendFailed, Journal, Scope, Store, Table, Tx
-from homeport.store.journal import Commit, Logged, Row
+from homeport.store.journal import Commit, Logged, Page, Row
 from homeport.store.keys import Key
 from homeport.store.memory import MemoryJournal
 
@@ -106,6 +106,9 @@ class GatedJournal:
 
     async def log(self, key: Key) -> list[Logged]:
         return await self.inner.log(key)
+
+    async def read(self, after: int, kinds: Collection[str], since: float, limit: int) -> Page:
+        return await self.inner.read(after, kinds, since, limit)
 
     async def close(self) -> None:
         await self.inner.close()

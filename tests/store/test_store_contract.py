@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 from store_records import HERE, NOTES, OTHERS, THERE, Note, Opened, Other, TestClock, delete, put
 
-from homeport.store import Fenced, Journal, Key, Store, StoreClosed, Tx, Unstorable, View
+from homeport.store import Fenced, Journal, Key, Store, StoreClosed, Table, Tx, Unstorable, View
+from homeport.store.memory import MemoryJournal
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -183,6 +185,31 @@ def test_the_story_of_a_record(opened: Opened) -> None:
             ]
             assert story[0].key == Key(*HERE, "note", "a")
             assert await store.story(THERE, "note", "a") == []
+
+    run(main())
+
+
+def test_a_story_tells_members_that_are_not_stored() -> None:
+    class Short(msgspec.Struct, frozen=True, omit_defaults=True):
+        id: str
+        colour: str = "red"
+        tags: tuple[str, ...] = ()
+
+    shorts: Table[Short] = Table("note", Short, id=lambda r: r.id)
+    journal = MemoryJournal()
+
+    async def main() -> None:
+        store = Store(journal, [shorts], TestClock())
+        await store.open()
+        await store.update(lambda tx: tx.put(shorts, HERE, Short("a")), "made")
+        await store.update(lambda tx: tx.put(shorts, HERE, Short("a", "blue")), "painted")
+        story = await store.story(HERE, "note", "a")
+        assert [change.new for change in story] == [
+            {"id": "a", "colour": "red", "tags": []},
+            {"id": "a", "colour": "blue", "tags": []},
+        ]
+        assert journal.rows[Key(*HERE, "note", "a")][1] == b'{"id":"a","colour":"blue"}'
+        await store.close()
 
     run(main())
 

@@ -489,3 +489,25 @@ def test_no_restore_from_a_damaged_or_newer_backup_nor_from_itself(path: Path, t
     with pytest.raises(UnusableFile, match="itself"):
         backup(path, path)
     assert json.loads(query(path, "SELECT body FROM record WHERE id = 'b'")[0][0])["colour"] == "blue"
+
+
+def test_a_story_goes_through_all_parts_of_the_log(path: Path) -> None:
+    many = [Note(f"n{number}") for number in range(schema.PART)]
+
+    async def main() -> None:
+        async with opened(path) as store:
+            before = len(await store.story(HERE, "note", "a"))
+            await store.update(put(Note("a", "green"), *many), "test")
+            await store.update(put(Note("a", "white")), "test")
+            story = await store.story(HERE, "note", "a")
+            assert [change.new["colour"] for change in story[before:]] == ["green", "white"]
+
+    run(main())
+    assert query(path, f"SELECT count(DISTINCT seq / {schema.PART}) FROM change_log") == [(2,)]
+
+
+def test_a_story_is_found_by_the_index(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        key = {"part": 0, "account": "", "region": "", "kind": "", "id": "a"}
+        (plan,) = db.execute(f"EXPLAIN QUERY PLAN {schema.STORY}", key).fetchall()
+    assert plan[3] == "SEARCH change_log USING INDEX change_log_part (<expr>=? AND <expr>=?)"

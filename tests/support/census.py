@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ def census(homeport: Homeport) -> dict[str, list[str]]:
     database, and what the agent remembers of finished tasks."""
     agent = instance(homeport)
     runtime = namespace(homeport)
+    forwarding = output("iptables", "-S") if shutil.which("iptables") else ""
     found = {
         "processes": processes(homeport),
         "shims": commands("containerd-shim", runtime),
@@ -27,7 +29,7 @@ def census(homeport: Homeport) -> dict[str, list[str]]:
         "routes": [line for line in output("ip", "-4", "route", "show", "table", "all").splitlines() if agent in line],
         "cgroups": cgroups(runtime),
         "tables": [line for line in output("nft", "list", "tables").splitlines() if agent in line],
-        "iptables": [line for line in output("iptables", "-S").splitlines() if agent in line],
+        "iptables": [line for line in forwarding.splitlines() if agent in line],
         "run": [str(p) for p in (Path("/run/homeport") / agent, Path("/run") / runtime) if p.exists()],
     }
     for name in found["namespaces"]:

@@ -21,6 +21,7 @@ TARGET = "AmazonEC2ContainerServiceV20141113."
 PATIENCE = 10.0  # seconds; an answer that takes longer is a hang
 ACCOUNT = "123456789012"
 CLUSTER, FAMILY = "conformance", "conformance"
+SERVICE, EXTERNAL = "conformance", "external"
 NOTHING = "f" * 32  # the id of no task and no instance
 
 UNBUILT = {
@@ -124,6 +125,8 @@ class Account:
         self.call.ok("CreateCluster", clusterName=CLUSTER)
         self.call.ok("CreateCluster")
         self.definition = self.register(FAMILY)
+        self.make_service(SERVICE)
+        self.make_service(EXTERNAL, external=True)
         self.instance = self.register_instance()
 
     def register(self, family: str) -> str:
@@ -139,6 +142,15 @@ class Account:
             ],
         )
         return str(made["taskDefinition"]["taskDefinitionArn"])
+
+    def make_service(self, name: str, *, external: bool = False) -> str:
+        """Its name. It wants no tasks; an external one has no task sets."""
+        what: dict[str, Any] = {"deploymentController": {"type": "EXTERNAL"}}
+        if not external:
+            what = {"taskDefinition": FAMILY, "launchType": "FARGATE", "networkConfiguration": self.network}
+        made = self.call("CreateService", {"cluster": CLUSTER, "serviceName": name, "desiredCount": 0, **what})
+        assert made.code == "OK" or "idempotent" in made.message, made  # it may have been changed meanwhile
+        return name
 
     def register_instance(self) -> str:
         """Its ARN; no agent ever connects as it."""
@@ -170,6 +182,8 @@ class Account:
                 return self.task
             case "containerInstance" | "containerInstances":
                 return self.instance
+            case "service":
+                return SERVICE
             case "resourceArn":
                 return arn(f"cluster/{CLUSTER}")
             case "attachmentArn":
@@ -194,7 +208,7 @@ class Account:
         return self._arns(member)
 
     def _arns(self, member: str) -> str | None:
-        """ARNs of kinds that there are none of."""
+        """ARNs of kinds that there are none of, and of the service."""
         kinds = {
             "serviceDeploymentArn": f"service-deployment/{CLUSTER}/none/EZe5RNVLH6PPzHXINuP28",
             "serviceRevisionArn": f"service-revision/{CLUSTER}/none/4980306466373577095",
@@ -203,7 +217,7 @@ class Account:
             "daemonTaskDefinitionArn": "daemon-task-definition/none:1",
             "daemonArn": f"daemon/{CLUSTER}/none",
             "capacityProviderArn": "capacity-provider/none",
-            "serviceArn": f"service/{CLUSTER}/none",
+            "serviceArn": f"service/{CLUSTER}/{SERVICE}",
         }
         resource = kinds.get(member.removesuffix("s"))
         return self.call.arn(resource) if resource else None
@@ -227,6 +241,32 @@ class Account:
         ran = self.call.ok("RunTask", **self.launch())
         return str(ran["tasks"][0]["taskArn"]) if ran["tasks"] else self.task
 
+    def _spare_service(self, *, external: bool = False) -> str:
+        name = f"spare-{len(self._services)}"
+        self._services.append(name)
+        return self.make_service(name, external=external)
+
+    def _task_set(self) -> dict[str, Any]:
+        """Names a task set of a service of its own."""
+        service = {"cluster": CLUSTER, "service": self._spare_service(external=True)}
+        made = self.call.ok("CreateTaskSet", **service, **self._set())
+        return {**service, "taskSet": made["taskSet"]["id"]}
+
+    def _set(self) -> dict[str, Any]:
+        launched = {"taskDefinition": self.definition, "launchType": "FARGATE"}
+        return {**launched, "networkConfiguration": self.network}
+
+    def _deployment(self) -> dict[str, Any]:
+        """Names a service deployment that isn't over: its task has only just begun to start."""
+        name = self._spare_service()
+        self.call.ok("UpdateService", cluster=CLUSTER, service=name, desiredCount=1)
+        made = self.call.ok("UpdateService", cluster=CLUSTER, service=name, forceNewDeployment=True)["service"]
+        return {"serviceDeploymentArn": made["currentServiceDeployment"]}
+
+    @property
+    def _services(self) -> list[str]:
+        return self.__dict__.setdefault("made_services", [])
+
     def _provider(self) -> dict[str, Any]:
         name = f"spare-{len(self._providers)}"
         self._providers.append(name)
@@ -239,7 +279,11 @@ class Account:
         return self.__dict__.setdefault("made_providers", [])
 
     def close(self) -> None:
-        """Leaves the region without tasks and instances."""
+        """Leaves the region without services, tasks and instances."""
+        for cluster in self.call.ok("ListClusters")["clusterArns"]:
+            while services := self.call.ok("ListServices", cluster=cluster)["serviceArns"]:
+                for arn in services:
+                    self.call.ok("DeleteService", cluster=cluster, service=arn, force=True)
         running = self.call.ok("ListTasks", cluster=CLUSTER)["taskArns"]
         for arn in running:
             self.call.ok("StopTask", cluster=CLUSTER, task=arn)
@@ -256,7 +300,12 @@ class Account:
 _SIZES = [{"name": n, "type": "INTEGER", "integerValue": v} for n, v in (("CPU", 1024), ("MEMORY", 1024))]
 _TAGS = [{"key": "conformance", "value": "yes"}]
 _CONTAINERS = [{"name": "main", "image": "test", "memory": 64}]
-_SERVICE = {"serviceName": "spare", "desiredCount": 1, "launchType": "FARGATE", "cluster": CLUSTER}
+_SERVICE = {"serviceName": "spare", "desiredCount": 0, "launchType": "FARGATE", "cluster": CLUSTER}
+
+
+def _primary(named: dict[str, Any]) -> dict[str, Any]:
+    return {"cluster": named["cluster"], "service": named["service"], "primaryTaskSet": named["taskSet"]}
+
 
 _GOOD: dict[str, Callable[[Account], dict[str, Any]]] = {
     "CreateCapacityProvider": lambda a: {
@@ -264,7 +313,15 @@ _GOOD: dict[str, Callable[[Account], dict[str, Any]]] = {
         "autoScalingGroupProvider": {"autoScalingGroupArn": a.names("autoScalingGroupArn")},
     },
     "CreateService": lambda a: {**_SERVICE, "taskDefinition": a.definition, "networkConfiguration": a.network},
-    "CreateTaskSet": lambda a: {"service": "none"},
+    "CreateTaskSet": lambda a: {"service": a._spare_service(external=True), **a._set()},
+    "UpdateService": lambda a: {"cluster": CLUSTER, "desiredCount": 0},
+    "DeleteService": lambda a: {"cluster": CLUSTER, "service": a._spare_service()},
+    "UpdateTaskSet": lambda a: a._task_set(),
+    "UpdateServicePrimaryTaskSet": lambda a: _primary(a._task_set()),
+    "DeleteTaskSet": lambda a: a._task_set(),
+    "DescribeTaskSets": lambda a: {"cluster": CLUSTER, "service": EXTERNAL},
+    "ListServiceDeployments": lambda a: {"cluster": CLUSTER},
+    "StopServiceDeployment": lambda a: a._deployment(),
     "CreateGateway": lambda a: {"configuration": {"hostSharedAlb": {}}},
     "DeleteAttributes": lambda a: {
         "cluster": CLUSTER,
@@ -277,7 +334,7 @@ _GOOD: dict[str, Callable[[Account], dict[str, Any]]] = {
     "DeregisterTaskDefinition": lambda a: {"taskDefinition": a.register("spare")},
     "DescribeContainerInstances": lambda a: {"cluster": CLUSTER},
     "DescribeTasks": lambda a: {"cluster": CLUSTER},
-    "DescribeServices": lambda a: {"cluster": CLUSTER, "services": ["none"]},
+    "DescribeServices": lambda a: {"cluster": CLUSTER, "services": [SERVICE]},
     "ExecuteCommand": lambda a: {"cluster": CLUSTER, "command": "true"},
     "GetTaskProtection": lambda a: {"tasks": [a.task]},
     "ListAttributes": lambda a: {"cluster": CLUSTER},
@@ -310,21 +367,11 @@ _GOOD: dict[str, Callable[[Account], dict[str, Any]]] = {
     "UpdateTaskProtection": lambda a: {"tasks": [a.task], "protectionEnabled": True},
 }
 
-# What a good request is answered with where that isn't 200: there are no services, no newer agent, no execute
-# command agent that runs, and the caller isn't the node of any task.
+# What a good request is answered with where that isn't 200: no deployment is paused, there is no newer agent, no
+# execute command agent that runs, and the caller isn't the node of any task.
 EXPECTED: dict[str, str] = {
     **dict.fromkeys((o for some in UNBUILT.values() for o in some), "UnsupportedFeatureException"),
     **{o: "ClientException" for o in UNBUILT["daemons"] if o.endswith(("TaskDefinition", "TaskDefinitions"))},
-    "CreateService": "UnsupportedFeatureException",
-    "UpdateService": "ServiceNotFoundException",
-    "DeleteService": "ServiceNotFoundException",
-    "CreateTaskSet": "ServiceNotFoundException",
-    "UpdateTaskSet": "ServiceNotFoundException",
-    "UpdateServicePrimaryTaskSet": "ServiceNotFoundException",
-    "DeleteTaskSet": "ServiceNotFoundException",
-    "DescribeTaskSets": "ServiceNotFoundException",
-    "ListServiceDeployments": "ServiceNotFoundException",
-    "StopServiceDeployment": "ServiceDeploymentNotFoundException",
     "ContinueServiceDeployment": "ServiceDeploymentNotFoundException",
     "ListServicesByNamespace": "NamespaceNotFoundException",
     "ExecuteCommand": "InvalidParameterException",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+CACHE = Path(os.environ.get("HOMEPORT_CACHE") or "/var/cache/homeport")  # as scripts/image has it
 PROGRAM = [sys.executable, "-m", "homeport"]
 
 
@@ -88,6 +91,7 @@ class Homeport:
         return "".join(f"\n--- {log.name}\n{log.read_text()[-3000:]}" for log in logs)
 
 
+@cache
 def archive(image: str) -> Path:
     """The archive of a test image, built from Debian's packages once per machine and version of its recipe."""
     done = subprocess.run([ROOT / "scripts" / "image", image], check=True, stdout=subprocess.PIPE, text=True)

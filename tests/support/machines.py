@@ -12,9 +12,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from support.homeport import Homeport
+from support.homeport import Homeport, archive
 
 NETWORK = "10.77.0"
 
@@ -47,9 +47,36 @@ def join(plane: Homeport, node: Homeport, cluster: str, *flags: str) -> None:
     node.load("test")
 
 
+class Joined(NamedTuple):
+    """``ecs``: a client of the control plane, which is on another machine than the ``node``, whose is ``machine``."""
+
+    control: Homeport
+    node: Homeport
+    machine: Machine
+    ecs: Any
+
+
+@contextmanager
+def joined(folder: Path) -> Iterator[Joined]:
+    """A cluster ``tests`` of one machine. The calling thread is on the control plane's meanwhile."""
+    with machines(2) as (first, second):
+        control, node = first.homeport(folder / "control"), second.homeport(folder / "node")
+        try:
+            control.up("--host", first.address)
+            with first.entered():
+                ecs = control.client("ecs")
+                ecs.create_cluster(clusterName="tests")
+                join(control, node, "tests")
+                yield Joined(control, node, second, ecs)
+        finally:
+            node.down()
+            control.down()
+
+
 @contextmanager
 def machines(count: int) -> Iterator[list[Machine]]:
     """That many, and nothing of them afterwards."""
+    archive("test")  # built here: in a machine Debian's packages can't be fetched
     run = f"hpm-{secrets.token_hex(3)}"
     with ExitStack() as stack:
         switch = _namespace(stack, f"{run}-switch")

@@ -80,9 +80,11 @@ class Tasks:
 
 
 def until(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 30) -> Any:
-    """What ``look`` sees once it is ``good``. Only for what has no event to wait for: an API that is polled."""
-    end = time.monotonic() + seconds
+    """What ``look`` sees once it is ``good``. Only for what has no event to wait for: an API that is polled, less often
+    after a second: each look costs client and server a processor's time, which other tests could use."""
+    began = time.monotonic()
     while not good(seen := look()):
-        assert time.monotonic() < end, f"waited {seconds} s, last seen: {seen}"
-        time.sleep(0.02)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"waited {seconds} s, last seen: {seen}"
+        time.sleep(0.02 if waited < 1 else 0.05)
     return seen

@@ -16,7 +16,7 @@ from homeport.aws.operations import Call, Operation, Principal
 from homeport.core.errors import AwsError
 from homeport.core.ids import BitIds
 from homeport.core.paging import Tokens
-from homeport.services import ecs
+from homeport.services import ec2, ecs
 from homeport.store import Scope, Store
 from homeport.store.memory import MemoryJournal
 
@@ -44,7 +44,7 @@ class Ecs:
 
     def __init__(self, runner: asyncio.Runner, journal: MemoryJournal | None = None) -> None:
         self.clock, self.journal, self._runner = ManualClock(), journal or MemoryJournal(), runner
-        self.store = Store(self.journal, ecs.TABLES, self.clock)
+        self.store = Store(self.journal, (*ecs.TABLES, *ec2.model.TABLES), self.clock)
         self._ids, self._tokens = BitIds(random.Random(1).getrandbits), Tokens(b"key")
         runner.run(self.store.open())
 

@@ -26,7 +26,7 @@ from homeport.aws.operations import Call, Principal
 from homeport.core.errors import AwsError
 from homeport.core.ids import BitIds
 from homeport.core.paging import Tokens
-from homeport.services import ec2, ecs
+from homeport.services import ec2, ecs, iam
 from homeport.services.ec2.model import SUBNETS
 from homeport.services.ecs.model.instance import INSTANCES, POOL, ROOMS
 from homeport.services.ecs.model.task import TASKS, Task
@@ -39,7 +39,7 @@ SCOPE = Scope(ACCOUNT, REGION)
 ROOT = Principal(account=ACCOUNT, arn=f"arn:aws:iam::{ACCOUNT}:root", user_id=ACCOUNT, access_key_id="AKIAROOT")
 MODEL = botocore.session.get_session().get_service_model("ecs")
 _ACKNOWLEDGED = (PayloadMessage, HomeportGroupsMessage, TaskManifestMessage)
-TABLES = (*ecs.TABLES, *ec2.model.TABLES)
+TABLES = (*ecs.TABLES, *ec2.model.TABLES, *iam.TABLES)
 
 
 def node(name: str) -> Principal:

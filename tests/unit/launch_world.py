@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from ecs_world import SCOPE, Agent, World
 
+from homeport.services.ecs import launch
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance, Room
+from homeport.services.ecs.placement import Demand
 
 CAPABILITIES = (
     "ecs.capability.task-eni",
@@ -14,6 +17,19 @@ CAPABILITIES = (
     "com.amazonaws.ecs.capability.docker-remote-api.1.21",
 )
 CLUSTER = f"arn:aws:ecs:us-east-1:{SCOPE.account}:cluster/demo"
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, question: str) -> list[Demand]:
+    """What placement is asked from here on when tasks are launched."""
+    heard: list[Demand] = []
+    answer = getattr(launch.placement, question)
+
+    def listen(demand: Demand, *rest: Any) -> Any:
+        heard.append(demand)
+        return answer(demand, *rest)
+
+    monkeypatch.setattr(launch.placement, question, listen)
+    return heard
 
 
 async def instance(

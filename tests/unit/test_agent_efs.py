@@ -15,6 +15,7 @@ from homeport.agent.drivers.containerd import nfs
 from homeport.agent.drivers.containerd.file_systems import Efs, FileSystems
 from homeport.agentapi import Volume
 from homeport.cli import lifecycle
+from homeport.cli.flags import Flags
 
 ID = "fs-0123abcd"
 
@@ -38,7 +39,7 @@ def test_a_target_is_a_folder_or_an_export(text: str, expected: efs.Target) -> N
 )
 def test_nothing_else_is_a_target(text: str) -> None:
     with pytest.raises(config.ConfigError, match="--efs takes ID=/FOLDER or ID=SERVER:/EXPORT"):
-        lifecycle._efs([f"{ID}={text}"])
+        Flags(efs=[f"{ID}={text}"]).settings()
 
 
 @pytest.mark.parametrize("text", ["/srv/files", "fsap-0123abcd=/x", "=/x", "fs-../../etc=/x"])
@@ -48,9 +49,12 @@ def test_a_target_is_one_of_a_file_system(text: str) -> None:
 
 
 def test_targets_are_kept_until_others_are_given(tmp_path: Path) -> None:
-    config.save(config.load_or_create(str(tmp_path), efs=lifecycle._efs([f"{ID}=/srv", "fs-0456abcd=nas:/x"])))
-    assert config.load_or_create(str(tmp_path), efs=lifecycle._efs(None)).efs == {ID: "/srv", "fs-0456abcd": "nas:/x"}
-    assert config.load_or_create(str(tmp_path), efs=lifecycle._efs([])).efs == {}
+    def told(*targets: str) -> config.Settings:
+        return config.load_or_create(str(tmp_path), **Flags(efs=list(targets) or None).settings())
+
+    config.save(told(f"{ID}=/srv", "fs-0456abcd=nas:/x"))
+    assert told().efs == {ID: "/srv", "fs-0456abcd": "nas:/x"}
+    assert config.load_or_create(str(tmp_path), **Flags(efs=[]).settings()).efs == {}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def test_targets_are_kept_until_others_are_given(tmp_path: Path) -> None:
 )
 def test_the_option_may_be_repeated_and_taken_back(words: tuple[str, ...], expected: list[str] | None) -> None:
     _, bound, _ = App(default_command=lifecycle.up).parse_args([*words])
-    assert bound.arguments.get("efs") == expected
+    assert bound.arguments.get("flags", Flags()).efs == expected
 
 
 def test_mount_is_told_what_amazons_helper_tells_it() -> None:

@@ -84,6 +84,11 @@ def goal(containers: tuple[ContainerSpec, ...], stop: bool = False, network: boo
     return TaskGoal(arn=TASK, cluster=CLUSTER, task_id=TASK_ID, spec=spec, stop=stop)
 
 
+def first(containers: tuple[ContainerSpec, ...]) -> TaskGoal:
+    made = goal(containers)
+    return msgspec.structs.replace(made, spec=msgspec.structs.replace(made.spec, first=True))
+
+
 def seen(*containers: Container, of: TaskGoal, facts: dict[str, Any] | None = None, **more: Any) -> TaskSeen:
     names = [spec.name for spec in of.spec.containers]
     known = Facts(containers=dict(zip(names, containers, strict=True)), **({"network": "attached"} | (facts or {})))
@@ -141,6 +146,8 @@ ORDER = [
     case("START: met by one that is over", goal(chain("START")), CREATED, BAD_EXIT, then=Start("app")),
     case("START: broken", goal(chain("START")), CREATED, FAILED, then=Fail("app", UNMET)),
     case("COMPLETE: not even pulled", goal(chain("COMPLETE")), NONE, RUNNING, then=None),
+    case("COMPLETE: pulled where its digest is waited for", first(chain("COMPLETE")), NONE, RUNNING, then=Pull("app")),
+    case("COMPLETE: pulled, and no more", first(chain("COMPLETE")), PULLED, RUNNING, then=None),
     case("COMPLETE: met", goal(chain("COMPLETE")), NONE, BAD_EXIT, then=Pull("app")),
     case("COMPLETE: met by a lost one", goal(chain("COMPLETE")), NONE, LOST, then=Pull("app")),
     case("COMPLETE: broken", goal(chain("COMPLETE")), NONE, FAILED, then=Fail("app", UNMET)),

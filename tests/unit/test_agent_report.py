@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from agent_world import CLUSTER, INTERFACE, TASK, TASK_ID, container
 
@@ -49,6 +50,21 @@ def reports(
 
 def brief(told: list[TaskReport]) -> list[tuple[str, dict[str, str]]]:
     return [(r.status, {c.container_name: c.status for c in r.containers}) for r in told]
+
+
+def test_digests_that_others_wait_for_are_told_before_the_images_are_here() -> None:
+    resolved, pulled = Container(digest="sha256:1"), Container(image=IMAGE)
+    assert reports(goal(), resolved, pulled) == [], "nobody waits"
+    first = msgspec.structs.replace(goal(), spec=msgspec.structs.replace(goal().spec, first=True))
+    assert reports(first, NONE, NONE) == []
+    told = reports(first, resolved, pulled)
+    assert brief(told) == [("PENDING", {"web": "PENDING", "side": "PENDING"})]
+    assert [c.image_digest for c in told[0].containers] == ["sha256:1", "sha256:1"]
+    known = acknowledge(NOTHING, told[0])
+    assert known.containers == {}, "none of them has been started"
+    assert reports(first, pulled, pulled, known) == [], "once"
+    assert brief(reports(first, RUNNING, RUNNING, known))[0] == ("RUNNING", {"web": "RUNNING", "side": "RUNNING"})
+    assert brief(reports(first, resolved, FAILED, network="detached"))[-1][0] == "PENDING"
 
 
 def test_nothing_is_told_before_anything_happened() -> None:

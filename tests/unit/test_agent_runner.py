@@ -494,3 +494,27 @@ def test_a_pinned_image_is_pulled_by_its_digest() -> None:
 
     World(own=Behaviour(runs=1), fixed=Behaviour(runs=1), free=Behaviour(runs=1)).run(story)
     assert sorted(asked) == [f"fixed@sha256:{'b' * 64}", "free:1", f"own:1@{digest}"]
+
+
+def test_the_digest_of_an_image_that_others_wait_for_is_told_while_it_is_fetched_and_kept() -> None:
+    w = World(web=Behaviour(pull_seconds=20.0))
+
+    async def story(w: World) -> None:
+        node = await w.start()
+        first = payload(container("web"))
+        assert first.spec is not None
+        await node.accept(msgspec.structs.replace(first, spec=msgspec.structs.replace(first.spec, first=True)))
+        began = w.clock.mono()
+        await w.control.until(lambda: "imageDigest" in w.control.containers.get("web", {}))
+        assert w.clock.mono() - began < 1.0
+        assert w.control.containers["web"]["status"] == "PENDING"
+        told = w.control.containers["web"]["imageDigest"]
+        asked: list[str] = []
+        w.fault = lambda call, id: asked.append(id) if call == "pull" else None
+        await w.kill()
+        await w.start()
+        await w.control.until(lambda: w.control.status.get(TASK) == "RUNNING")
+        assert asked == [f"web:1@{told}"], "what was told is run, whatever the tag names by now"
+        assert w.control.containers["web"]["imageDigest"] == told
+
+    w.run(story)

@@ -10,73 +10,13 @@ from ecs_calls import ACCOUNT, Ecs, running
 
 ARN = f"arn:aws:ecs:us-east-1:{ACCOUNT}:"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/r"
-NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
-SERVICE: dict[str, Any] = {
-    "cluster": "web",
-    "serviceName": "shop",
-    "taskDefinition": "web",
-    "desiredCount": 1,
-    "launchType": "FARGATE",
-    "networkConfiguration": NETWORK,
-}
 
 
 @pytest.fixture(scope="module")
 def ecs() -> Iterator[Ecs]:
     with running() as ecs:
         ecs("CreateCluster", clusterName="web")
-        ecs(
-            "RegisterTaskDefinition",
-            family="web",
-            networkMode="awsvpc",
-            requiresCompatibilities=["FARGATE"],
-            cpu="256",
-            memory="512",
-            containerDefinitions=[{"name": "main", "image": "test", "portMappings": [{"containerPort": 80}]}],
-        )
-        ecs("RegisterTaskDefinition", family="old", containerDefinitions=[{"name": "m", "image": "i", "memory": 64}])
-        ecs("DeregisterTaskDefinition", taskDefinition="old:1")
         yield ecs
-
-
-def test_a_service_that_could_be_is_not_supported(ecs: Ecs) -> None:
-    balancer = {"targetGroupArn": "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/a/b", "containerPort": 80}
-    with ecs.refused("UnsupportedFeatureException"):
-        ecs("CreateService", **SERVICE, loadBalancers=[balancer | {"containerName": "main"}])
-    with ecs.refused("UnsupportedFeatureException"):
-        ecs("CreateService", cluster="web", serviceName="x", deploymentController={"type": "EXTERNAL"})
-
-
-@pytest.mark.parametrize(
-    ("members", "code", "text"),
-    [
-        ({"cluster": "none"}, "ClusterNotFoundException", "Cluster not found."),
-        ({"serviceName": "no good"}, "InvalidParameterException", None),
-        ({"taskDefinition": "none"}, "ClientException", "TaskDefinition not found."),
-        ({"taskDefinition": "old:1"}, "ClientException", "TaskDefinition is inactive"),
-        ({"taskDefinition": ""}, "InvalidParameterException", "TaskDefinition can not be blank."),
-        ({"desiredCount": -1}, "InvalidParameterException", None),
-        ({"networkConfiguration": {}}, "InvalidParameterException", None),
-        ({"clientToken": "a" * 37}, "InvalidParameterException", None),
-        ({"capacityProviderStrategy": [{"capacityProvider": "FARGATE"}]}, "InvalidParameterException", None),
-        ({"schedulingStrategy": "DAEMON"}, "InvalidParameterException", None),
-        ({"deploymentConfiguration": {"minimumHealthyPercent": 101}}, "InvalidParameterException", None),
-        ({"deploymentController": {"type": "EXTERNAL"}}, "InvalidParameterException", "TaskDefinition must be blank"),
-        (
-            {"loadBalancers": [{"containerName": "none", "containerPort": 80}]},
-            "InvalidParameterException",
-            "The container none does not exist in the task definition.",
-        ),
-        (
-            {"loadBalancers": [{"containerName": "main", "containerPort": 81}]},
-            "InvalidParameterException",
-            "The container main did not have a container port 81 defined.",
-        ),
-    ],
-)
-def test_services_that_could_never_be(ecs: Ecs, members: dict[str, Any], code: str, text: str | None) -> None:
-    with ecs.refused(code, text):
-        ecs("CreateService", **(SERVICE | members))
 
 
 def test_there_are_no_services(ecs: Ecs) -> None:

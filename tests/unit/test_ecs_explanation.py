@@ -63,7 +63,7 @@ def test_fargate_shows_the_pool_and_a_waiting_task_its_own_constraints() -> None
 @pytest.mark.parametrize(
     ("what", "more", "text"),
     [
-        ("nothing", {}, "No task or task definition is named"),
+        ("nothing", {}, "No task, task definition or service is named"),
         ("web", {"cluster": "none"}, "Cluster not found."),
         ("web", {"launch_type": "EXTERNAL"}, "does not support launch_type EXTERNAL"),
     ],

@@ -110,6 +110,7 @@ def test_nothing_is_remembered_of_instances_that_are_forgotten() -> None:
         await world.clock.sleep(2 * KEPT_SECONDS)
         gateway = world.gateway
         assert not any((gateway._sessions, gateway._silent, gateway._left_alone, gateway._floors, gateway._telemetry))
+        assert len(gateway._lines) == 0
 
     play(scene)
 

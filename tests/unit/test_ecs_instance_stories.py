@@ -92,7 +92,7 @@ class Story:
         return found is not None and found[1].status != "INACTIVE"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(ACTIONS * 2 + ENDS), st.integers(0, AGENTS - 1)), min_size=15, max_size=60))
 def test_rooms_are_what_their_instances_are(story: list[tuple[str, int]]) -> None:
     async def scene(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from ecs_world import ACCOUNT, REGION, ROOT, SCOPE, Agent, World, node, play
+from launch_world import asked
 from msgspec.structs import replace
 
 from homeport.services.ec2.model import INTERFACES
@@ -202,7 +203,7 @@ def test_the_launch_type_comes_from_the_clusters_strategy_or_is_ec2() -> None:
     play(scene)
 
 
-def test_without_room_each_task_fails_on_its_own() -> None:
+def test_without_room_each_task_fails_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(world: World) -> None:
         empty = await world.run_task(count=2)
         assert empty == {"tasks": [], "failures": [{"reason": NO_CAPACITY}] * 2}
@@ -213,6 +214,9 @@ def test_without_room_each_task_fails_on_its_own() -> None:
         room = world.room(agent.arn)
         assert (room.cpu_used, room.memory_used, room.tasks) == (512, 1024, 2)
         assert len(world.store.view().all(INTERFACES, SCOPE)) == 2
+        explained = asked(monkeypatch, "explain")
+        assert (await world.run_task(count=10))["failures"] == answer["failures"] * 10
+        assert len(explained) == 1, "nodes are asked once"
 
     play(scene)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from ecs_world import SCOPE, World, play
-from launch_world import arns, bridge, instance, provider, reasons, room, run
+from launch_world import arns, asked, bridge, instance, provider, reasons, room, run
 
 from homeport.services.ecs.model.waiting import MAX_WAITING, WAITING, WAITING_SECONDS
 from homeport.store.memory import MemoryJournal
@@ -78,6 +79,20 @@ def test_the_oldest_gets_the_room_and_one_that_is_too_big_holds_up_nobody() -> N
         await agent.report(running[0], "STOPPED", {"status": "STOPPED", "exitCode": 0})
         await agent.sent(first, "RUNNING")
         assert [(await world.describe(arn))["lastStatus"] for arn in (big, second)] == ["PROVISIONING"] * 2
+
+    play(scene)
+
+
+def test_after_one_that_waits_its_like_wait_without_another_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(world: World) -> None:
+        await provider(world)
+        await bridge(world)
+        agent = await instance(world, cpu=600, group="own")
+        looks = asked(monkeypatch, "choose")
+        answer = await run(world, count=10, capacityProviderStrategy=OWN)
+        assert Counter(t.get("containerInstanceArn") for t in answer["tasks"]) == {agent.arn: 2, None: 8}
+        assert len(looks) == 4, "two find room, one does not, and the queue has a look"
+        assert waiting(world) == 8
 
     play(scene)
 

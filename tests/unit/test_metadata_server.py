@@ -7,16 +7,18 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from homeport.agent.drivers.usage import Usage
-from homeport.agent.metadata import http
+from homeport.agent.metadata import http, protection
 from homeport.agent.metadata.environment import endpoint_id
 from homeport.agent.metadata.server import CONNECTIONS, MetadataServer, saved_key
 from homeport.agent.plan import Container, Facts, TaskGoal
 from homeport.agent.state import StateDamaged
+from homeport.agent.transport import CallFailed
 from homeport.agentapi import ContainerSpec, TaskSpec
 from homeport.aws import sigv4
 from homeport.system import SystemClock
@@ -41,6 +43,8 @@ class Bed:
     def __init__(self, port: int, task: OneTask) -> None:
         self.port, self.task = port, task
         self.received: list[bytes] = []
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.knows: dict[str, Any] | CallFailed | None = None  # what the control plane answers; None: never
         self.reply = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
 
     async def api(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,6 +56,15 @@ class Bed:
         self.received.append(head + body)
         writer.write(self.reply)
         writer.close()
+
+    async def ask(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The control plane, as the agent calls it."""
+        self.asked.append((operation, params))
+        if self.knows is None:
+            await asyncio.Event().wait()
+        if isinstance(self.knows, CallFailed):
+            raise self.knows
+        return dict(self.knows or {})
 
     async def send(self, request: bytes, address: str = "127.0.0.1") -> bytes:
         """All that is answered until the connection ends."""
@@ -80,7 +93,7 @@ async def bed(api: bool = True) -> AsyncIterator[Bed]:
     if not api:
         upstream.close()
         await upstream.wait_closed()
-    server = MetadataServer(endpoint, KEY, lambda task_id, id: Usage(read_at=1.0), SystemClock())
+    server = MetadataServer(endpoint, KEY, lambda task_id, id: Usage(read_at=1.0), SystemClock(), ask=made.ask)
     server.listen("vpc-1", listener)
     where = {("vpc-1", "127.0.0.1"): made.task}
     running = asyncio.create_task(server.run(lambda vpc_id, address: where.get((vpc_id, address))))
@@ -98,6 +111,10 @@ def run(test: Callable[[Bed], Awaitable[None]], api: bool = True) -> None:
             await test(made)
 
     asyncio.run(within())
+
+
+def told(answer: bytes) -> tuple[int, Any]:
+    return status(answer), msgspec.json.decode(answer.partition(b"\r\n\r\n")[2])
 
 
 def status(answer: bytes) -> int:
@@ -128,10 +145,24 @@ def test_a_task_asks_for_protection() -> None:
         path = f"/api/{endpoint_id(KEY, ID, 'app')}/task-protection/v1/state"
         body = b'{"ProtectionEnabled":true}'
         put = f"PUT {path} HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+        mine = {"cluster": "demo", "tasks": [b.task.goal.arn]}
+        protected = {"taskArn": b.task.goal.arn, "protectionEnabled": True, "expirationDate": 1700000000.5}
+        b.knows = {"protectedTasks": [protected], "failures": []}
         for answer in (await b.get(path), await b.send((put % len(body)).encode() + body)):
-            assert status(answer) == 200
-            told = msgspec.json.decode(answer.partition(b"\r\n\r\n")[2])
-            assert told == {"failure": {"Arn": b.task.goal.arn, "Detail": None, "Reason": "TASK_NOT_VALID"}}
+            assert told(answer) == (
+                200,
+                {
+                    "protection": {
+                        "ExpirationDate": "2023-11-14T22:13:20.500Z",
+                        "ProtectionEnabled": True,
+                        "TaskArn": b.task.goal.arn,
+                    }
+                },
+            )
+        assert b.asked == [("GetTaskProtection", mine), ("UpdateTaskProtection", {**mine, "protectionEnabled": True})]
+        b.knows = {"protectedTasks": [], "failures": [{"arn": b.task.goal.arn, "reason": "TASK_NOT_VALID"}]}
+        failure = {"Arn": b.task.goal.arn, "Detail": None, "Reason": "TASK_NOT_VALID"}
+        assert told(await b.get(path)) == (200, {"failure": failure})
         assert status(await b.send((put % 0).encode())) == 400
         assert status(await b.send((put % 5000).encode() + b" " * 5000)) == 413
         assert status(await b.send(f"POST {path} HTTP/1.0\r\n\r\n".encode())) == 405
@@ -139,6 +170,25 @@ def test_a_task_asks_for_protection() -> None:
         assert status(await b.send(f"POST {fault} HTTP/1.1\r\nContent-Length: 2\r\n\r\n{{}}".encode())) == 400
         assert status(await b.get(fault)) == 405
         assert b.received == []
+
+    run(test)
+
+
+def test_what_the_control_plane_refuses_or_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protection, "TIMEOUT_SECONDS", 0.05)
+    late = "Timed out calling Amazon ECS Task Protection API"
+
+    async def test(b: Bed) -> None:
+        path = f"/api/{endpoint_id(KEY, ID, 'app')}/task-protection/v1/state"
+        for knows, code, name, text in (
+            (CallFailed("InvalidParameterException", "no"), 400, "InvalidParameterException", "no"),
+            (CallFailed("ServerException", "broken"), 500, "ServerException", "broken"),
+            (CallFailed(None, "no connection"), 504, "RequestCanceled", late),
+            (None, 504, "RequestCanceled", late),
+        ):
+            b.knows = knows
+            error = {"Arn": b.task.goal.arn, "Code": name, "Message": text}
+            assert told(await b.get(path)) == (code, {"error": error})
 
     run(test)
 

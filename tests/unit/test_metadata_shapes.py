@@ -10,8 +10,9 @@ import pytest
 from homeport.agent.creation import container_plan
 from homeport.agent.drivers import Image
 from homeport.agent.health import Health
-from homeport.agent.metadata import answers, routes, shapes
+from homeport.agent.metadata import answers, protection, routes, shapes
 from homeport.agent.metadata.environment import endpoint_id, variables
+from homeport.agent.metadata.protection import Ask, Told
 from homeport.agent.metadata.routes import Container as AboutContainer
 from homeport.agent.metadata.routes import Credentials, Fault, Protection, Sibling, Task
 from homeport.agent.network import ContainerNetwork
@@ -304,52 +305,67 @@ def test_a_container_is_told_where_its_output_goes() -> None:
     assert "LogDriver" not in shapes.container("v4", goal(), facts(), APP)
 
 
+MINE = {"cluster": "demo", "tasks": [ARN]}
+
+
 @pytest.mark.parametrize(
-    ("body", "status", "told"),
+    ("body", "asked"),
     [
-        (None, 200, {"failure": {"Arn": ARN, "Detail": None, "Reason": "TASK_NOT_VALID"}}),
-        (b'{"ProtectionEnabled":true}', 200, {"failure": {"Arn": ARN, "Detail": None, "Reason": "TASK_NOT_VALID"}}),
+        (None, Ask("GetTaskProtection", MINE)),
+        (b'{"ProtectionEnabled":true}', Ask("UpdateTaskProtection", {**MINE, "protectionEnabled": True})),
         (
             b'{"ProtectionEnabled":false,"ExpiresInMinutes":60}',
-            200,
-            {"failure": {"Arn": ARN, "Detail": None, "Reason": "TASK_NOT_VALID"}},
+            Ask("UpdateTaskProtection", {**MINE, "protectionEnabled": False, "expiresInMinutes": 60}),
         ),
         *(
             (
                 body,
-                400,
-                {
-                    "error": {
-                        "Code": "InvalidParameterException",
-                        "Message": "UpdateTaskProtection: failed to decode request",
-                    }
-                },
+                Told(
+                    400,
+                    {
+                        "error": {
+                            "Code": "InvalidParameterException",
+                            "Message": "UpdateTaskProtection: failed to decode request",
+                        }
+                    },
+                ),
             )
             for body in (b"", b"no", b"\xff", b"[]", b'{"ProtectionEnabled":"yes"}', b'{"Other":1}')
         ),
         *(
             (
                 body,
-                400,
-                {
-                    "error": {
-                        "Arn": ARN,
-                        "Code": "InvalidParameterException",
-                        "Message": "Invalid request: does not contain 'ProtectionEnabled' field",
-                    }
-                },
+                Told(
+                    400,
+                    {
+                        "error": {
+                            "Arn": ARN,
+                            "Code": "InvalidParameterException",
+                            "Message": "Invalid request: does not contain 'ProtectionEnabled' field",
+                        }
+                    },
+                ),
             )
             for body in (b"{}", b"null", b'{"ExpiresInMinutes":1}')
         ),
     ],
 )
-def test_a_standalone_task_cannot_be_protected(body: bytes | None, status: int, told: dict[str, Any]) -> None:
-    route = Protection(endpoint_id(KEY, ID, "app"))
-    assert answers.answer(route, goal(), facts(), KEY, lambda spec: None, body) == answers.Answer(status, told)
-    if status == 200:
-        nobody = answers.answer(Protection("x"), goal(), facts(), KEY, lambda spec: None, body)
+def test_what_a_task_asks_of_its_protection(body: bytes | None, asked: Ask | Told) -> None:
+    assert protection.asked(ARN, "demo", body) == asked
+    if isinstance(asked, Ask):
         text = "Failed to find a task for the request"
-        assert nobody == answers.Answer(404, {"error": {"Code": "ResourceNotFoundException", "Message": text}})
+        nobody = {"error": {"Code": "ResourceNotFoundException", "Message": text}}
+        assert protection.asked(None, "demo", body) == Told(404, nobody)
+
+
+def test_what_a_task_is_told_of_its_protection() -> None:
+    off = {"protectedTasks": [{"taskArn": ARN, "protectionEnabled": False}], "failures": []}
+    shown = {"ExpirationDate": None, "ProtectionEnabled": False, "TaskArn": ARN}
+    assert protection.answered(ARN, off) == Told(200, {"protection": shown})
+    blocked = {"arn": ARN, "reason": "DEPLOYMENT_BLOCKED", "detail": "d"}
+    failure = {"Arn": ARN, "Detail": "d", "Reason": "DEPLOYMENT_BLOCKED"}
+    assert protection.answered(ARN, {"failures": [blocked]}) == Told(200, {"failure": failure})
+    assert protection.answered(ARN, {}).status == 500
 
 
 def test_no_task_has_faults_injected() -> None:
@@ -387,6 +403,9 @@ def test_variables_of_a_container() -> None:
     assert not [name for name in variables(goal(), "app", KEY, api=False) if name.startswith("AWS_")]
     assert variables(goal(interface=None), "app", KEY) == {}
     assert variables(goal(interface=None, network_mode="host"), "app", KEY) == {}
+    here = variables(goal(interface=None, network_mode="host"), "app", KEY, machine="http://127.64.0.1:51679")
+    assert here["ECS_CONTAINER_METADATA_URI_V4"] == f"http://127.64.0.1:51679/v4/{id}"
+    assert variables(goal(), "app", KEY, machine="http://127.64.0.1:51679") == given
     assert variables(goal(interface=None, network_mode="bridge"), "app", KEY) == given
 
 

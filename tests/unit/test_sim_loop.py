@@ -72,3 +72,24 @@ def test_what_is_left_over_is_cancelled() -> None:
 
     run(main())
     assert ended == ["cancelled"]
+
+
+def test_a_wait_for_less_than_a_clock_can_tell_ends_though_others_were_waited_for_with_it() -> None:
+    async def wait(seconds: float) -> None:
+        waits = [asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(asyncio.Event().wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for other in waits:
+            other.add_done_callback(lambda _: None)  # the loop has this to do when the next wait begins
+            other.cancel()
+
+    async def main() -> int:
+        await wait(1.0)
+        rounds, due = 0, clock.wall() + 3e-7
+        while clock.wall() < due and rounds < 100:
+            rounds += 1
+            await wait(due - clock.wall())
+        return rounds
+
+    loop = SimLoop()
+    clock = SimClock(loop)
+    assert run(main(), loop) < 100

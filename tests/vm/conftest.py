@@ -16,17 +16,23 @@ CACHE, SOFTWARE = os.environ.get("HOMEPORT_VM_CACHE"), os.environ.get("HOMEPORT_
 
 
 @pytest.fixture(scope="session")
-def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """Nothing of Homeport runs in it."""
     if not SOFTWARE:
         pytest.skip("needs a virtual machine: make test-vm")
     disks = {PACKAGES: Path(CACHE or "", "packages.ext4"), FOLDER: Path(SOFTWARE)}
     machine = Machine(Path(CACHE or ""), tmp_path_factory.mktemp("vm"), disks)
     try:
         machine.start()
-        guest = Guest(machine)
-        guest.up()
-        for image in ("test", "httpd"):
-            guest.homeport.load(image)
-        yield guest
+        yield Guest(machine)
     finally:
         machine.cut_power()
+
+
+@pytest.fixture(scope="session")
+def guest(booted: Guest) -> Guest:
+    """With a Homeport that runs, and the images of the tests."""
+    booted.up()
+    for image in ("test", "httpd"):
+        booted.homeport.load(image)
+    return booted

@@ -39,7 +39,7 @@ class Plane:
         clock, ids, vault = SystemClock(), system_ids(), keys.Vault(b"m" * 32)
         self.store = Store(MemoryJournal(), TABLES, clock)
         self.plane = ControlPlane(self.store, vault, clock, ids)
-        self.control = ControlApp(self.plane, self.settings)
+        self.control = ControlApp(self.plane, self.settings, asyncio.Event())
         files = certificates.own(self.settings.certificate.parent, ["127.0.0.1"], time.time())
         app = Joining(self.plane.app, self.plane, self.settings)
         self.front = Front(app, certificates.context(*files))

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+PUBLISH_SECONDS = 20.0  # as Amazon's agent
+
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``state``: the folder of this Homeport (the agent's own is ``agent`` in it). ``instance``: 8 hex characters that
@@ -17,7 +19,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``task_endpoints``: tasks' SDKs are pointed to the control plane. ``efs``: what stands for EFS file systems by
     their ids, in the words of ``efs.target``. ``pin``: of the control plane's public key over TLS. ``external``: a
     machine outside EC2, as ECS Anywhere has them. ``auto_scaling_group``: the name of the one that it belongs to.
-    ``attributes``: of its own, by name. ``reserved_memory``: MiB that tasks don't get."""
+    ``attributes``: of its own, by name. ``reserved_memory``: MiB that tasks don't get. ``publish``: seconds between
+    two messages of what its containers use."""
 
     state: str
     instance: str
@@ -43,6 +46,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     auto_scaling_group: str | None = None
     attributes: dict[str, str] = {}
     reserved_memory: int = 0
+    publish: float = PUBLISH_SECONDS
 
     @property
     def folder(self) -> Path:

@@ -19,6 +19,7 @@ class MustLast:
 
     goal: TaskGoal
     failure: str | None
+    digests: tuple[str | None, ...]
     networks: dict[str, ContainerNetwork]
     ends: tuple[Any, ...]
     healths: tuple[Health, ...]
@@ -29,8 +30,18 @@ class MustLast:
 def must_last(record: TaskRecord) -> MustLast:
     ends = tuple(_end(c) for c in record.facts.containers.values())
     healths = tuple(c.health for c in record.facts.containers.values())
+    digests = tuple(c.digest for c in record.facts.containers.values())  # told, and waited for by others
     facts = record.facts
-    return MustLast(record.goal, facts.failure, facts.networks, ends, healths, record.acknowledged, record.finished_at)
+    return MustLast(
+        record.goal,
+        facts.failure,
+        digests,
+        facts.networks,
+        ends,
+        healths,
+        record.acknowledged,
+        record.finished_at,
+    )
 
 
 def _end(c: Container) -> tuple[Any, ...] | None:

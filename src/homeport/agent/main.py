@@ -91,7 +91,7 @@ async def serve(
             group.create_task(loop(), name=name)
         group.create_task(telemetry.run(node, link), name="telemetry")
         if metadata:
-            group.create_task(metadata.run(node.at), name="metadata")
+            group.create_task(metadata.run(node.at, node.tasks), name="metadata")
         for loop in loops:
             group.create_task(loop(), name="loop")
         await stop.wait()
@@ -126,6 +126,7 @@ async def _main(settings: AgentSettings) -> None:
     from homeport.agent.drivers.containerd.cgroups import Cgroups
     from homeport.agent.drivers.containerd.file_systems import Efs
     from homeport.agent.http import HttpTransport
+    from homeport.agent.metadata import machine
     from homeport.agent.metadata.server import saved_key
     from homeport.agent.network.apply import NodeNetwork
     from homeport.agent.progress import PullProgress
@@ -141,15 +142,6 @@ async def _main(settings: AgentSettings) -> None:
         ContainerdDriver(runtime, efs=file_systems, pull_behavior=settings.pull_behavior),
         Cgroups(runtime.name),
     )
-    metadata = MetadataServer(
-        settings.endpoint,
-        saved_key(settings.folder),
-        lambda task_id, id: usage.read(cgroups, task_id, id, clock.wall()),
-        clock,
-        settings.task_endpoints,
-        settings.pin,
-    )
-    network = NodeNetwork(settings.instance, settings.public_pool, settings.folder, listening=metadata.listen)
     transport = HttpTransport(
         settings.endpoint,
         settings.access_key,
@@ -159,6 +151,17 @@ async def _main(settings: AgentSettings) -> None:
         host.agent_version,
         settings.pin,
     )
+    metadata = MetadataServer(
+        settings.endpoint,
+        saved_key(settings.folder),
+        lambda task_id, id: usage.read(cgroups, task_id, id, clock.wall()),
+        clock,
+        settings.task_endpoints,
+        settings.pin,
+        None if settings.fargate else machine.address(settings.instance),
+        ask=transport.call,
+    )
+    network = NodeNetwork(settings.instance, settings.public_pool, settings.folder, listening=metadata.listen)
     progress = PullProgress(settings.folder / "progress.json", clock)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

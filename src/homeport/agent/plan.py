@@ -55,12 +55,14 @@ _RANK: dict[State, int] = {"none": 0, "created": 1, "running": 2, "exited": 2, "
 class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Facts about one container. ``state`` is the runtime's, with ``none`` before, ``failed`` for one that could not be
     pulled, created or started (``error`` says why) and ``exited`` for one that has ended and will be restarted; it has
-    been ``restarts`` times. ``present``: the runtime may hold something of it. ``*_at`` are epoch seconds;
+    been ``restarts`` times. ``digest``: what its image's name stands for, where that had to be told before it is here.
+    ``present``: the runtime may hold something of it. ``*_at`` are epoch seconds;
     ``running_since``, ``check_due`` (the next health check), ``signalled`` (stop signal sent) and ``killed`` (SIGKILL
     last sent) are monotonic seconds, which Linux counts from boot for all processes, so they outlive the agent."""
 
     state: State = "none"
     image: Image | None = None
+    digest: str | None = None
     present: bool = False
     created_at: float | None = None
     started_at: float | None = None
@@ -295,7 +297,8 @@ def _bring_up(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action | N
     if c.state == "created":
         return Start(spec.name) if met else None
     if any(state == "waiting" and condition != "START" for condition, state in needs):
-        return None  # as Amazon's agent by default: what waits for an end isn't even pulled before
+        # As Amazon's agent by default, what waits for an end isn't even pulled before, but for its digest.
+        return Pull(spec.name) if goal.spec.first and c.image is None else None
     if c.image is None:
         return Pull(spec.name)
     if not seen.saved or (goal.spec.networked and seen.facts.network != "attached"):

@@ -6,6 +6,8 @@ that started and ended before anyone could tell is first reported RUNNING, then 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 import msgspec
 
 from homeport.agent.actions import Pull
@@ -18,12 +20,13 @@ VANISHED = "ContainerVanishedError: The runtime lost the container; its exit cod
 
 
 class Acknowledged(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the control plane has confirmed: status of the task and of its containers (absent: PENDING), and whether it
-    knows that the interface is attached."""
+    """What the control plane has confirmed: status of the task and of its containers (absent: PENDING), whether it
+    knows that the interface is attached, and of which containers it knows the images' digests ahead of their start."""
 
     task: str = "PENDING"
     containers: dict[str, str] = {}
     attached: bool = False
+    resolved: tuple[str, ...] = ()
 
 
 def next_report(goal: TaskGoal, seen: TaskSeen, known: Acknowledged) -> TaskReport | None:
@@ -40,6 +43,7 @@ def next_report(goal: TaskGoal, seen: TaskSeen, known: Acknowledged) -> TaskRepo
         for name, c in facts.containers.items()
         if (status := _next(known.containers.get(name, "PENDING"), _target(c, over), c.started)) is not None
     )
+    containers = (*containers, *_early(goal, facts, known, {c.container_name for c in containers}))
     status = _task_status(goal, seen, known, containers)
     pulling = any(isinstance(action, Pull) for action in seen.busy.values())
     attached = goal.spec.interface is not None and facts.network == "attached" and not known.attached
@@ -62,8 +66,9 @@ def acknowledge(known: Acknowledged, report: TaskReport) -> Acknowledged:
     """What is known after the control plane has taken (or for good refused) a report."""
     return Acknowledged(
         task=report.status,
-        containers={**known.containers, **{c.container_name: c.status for c in report.containers}},
+        containers={**known.containers, **{c.container_name: c.status for c in report.containers if _moved(c)}},
         attached=known.attached or bool(report.attachments),
+        resolved=(*known.resolved, *(c.container_name for c in report.containers if not _moved(c))),
     )
 
 
@@ -108,6 +113,22 @@ def _task_status(goal: TaskGoal, seen: TaskSeen, known: Acknowledged, now: tuple
     return _next(known.task, target, all_started) or known.task
 
 
+def _early(goal: TaskGoal, facts: Facts, known: Acknowledged, told: Collection[str]) -> Iterator[ContainerReport]:
+    """Containers that are still PENDING, of images that others wait to know the digests of."""
+    if goal.spec.first:
+        for name, c in facts.containers.items():
+            if name not in (*told, *known.containers, *known.resolved) and _digest(c) is not None:
+                yield _container(goal, facts, name, "PENDING")
+
+
+def _moved(told: ContainerReport) -> bool:
+    return told.status != "PENDING"
+
+
+def _digest(container: Container) -> str | None:
+    return container.image.digest if container.image else container.digest
+
+
 def _container(goal: TaskGoal, facts: Facts, name: str, status: str) -> ContainerReport:
     c, stopped = facts.containers[name], status == "STOPPED"
     return ContainerReport(
@@ -116,7 +137,7 @@ def _container(goal: TaskGoal, facts: Facts, name: str, status: str) -> Containe
         runtime_id=runtime_id(goal, name) if c.started or c.state == "created" else None,
         exit_code=c.exit_code if stopped else None,
         reason=reason(c) if stopped else None,
-        image_digest=c.image.digest if c.image else None,
+        image_digest=_digest(c),
         network_bindings=facts.networks[name].bindings if c.started and name in facts.networks else (),
     )
 

@@ -294,9 +294,17 @@ class TaskRunner:
 
     async def _pull(self, name: str) -> Image:
         spec = self._spec(name)
-        reference = f"{spec.image}@{spec.image_digest}" if spec.image_digest and "@" not in spec.image else spec.image
+        digest = spec.image_digest or self.facts.containers[name].digest
+        reference = f"{spec.image}@{digest}" if digest and "@" not in spec.image else spec.image
+
+        def step(progress: Progress) -> None:
+            self._parts.progress(reference, progress)
+            if self.goal.spec.first and progress.digest and self.facts.containers[name].digest is None:
+                self._change(name, digest=progress.digest)
+                self._wake.set()
+
         try:
-            return await self._parts.driver.pull(reference, lambda p: self._parts.progress(reference, p))
+            return await self._parts.driver.pull(reference, step)
         finally:
             self._parts.progress(reference, None)
 

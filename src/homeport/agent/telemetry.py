@@ -1,7 +1,7 @@
 """The agent's second connection: what its control plane shall know of tasks that run, besides their states.
 
-Health goes out at once when it changes, and with the metrics every 20 s, as Amazon's agent sends it. Processors and
-memory are looked at every 5 s meanwhile, as often as that agent does where it polls.
+Health goes out at once when it changes, and with the metrics every 20 s (see its settings), as Amazon's agent does.
+Processors and memory are looked at every 5 s meanwhile, as often as that agent does where it polls.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from homeport.core.ids import Ids
 
 log = logging.getLogger("homeport.agent.telemetry")
 
-PUBLISH_SECONDS = 20.0  # as Amazon's agent
 LOOK_SECONDS = 5.0  # Amazon's agent: ECS_POLLING_METRICS_WAIT_DURATION, 5 to 20 s
 TASKS = 10  # in one message, as Amazon's agent
 
@@ -77,14 +76,14 @@ def task_metrics(goal: TaskGoal, facts: Facts, used: Mapping[str, Consumption]) 
 class Consumptions:
     """What the containers of this node used since it was last told. ``look`` None: nothing can be looked at."""
 
-    def __init__(self, look: Look | None) -> None:
-        self._look = look
+    def __init__(self, look: Look | None, publish: float) -> None:
+        self._look, self._publish = look, publish
         self._of: dict[str, dict[str, Consumption]] = {}  # by task id and container
 
     @property
     def interval(self) -> float:
         """Seconds between two looks."""
-        return LOOK_SECONDS if self._look else PUBLISH_SECONDS
+        return LOOK_SECONDS if self._look else self._publish
 
     async def look(self, tasks: Iterable[tuple[TaskGoal, Facts]]) -> None:
         """Looks at all containers of these tasks that run, giving way after each task, and forgets all others."""
@@ -122,7 +121,7 @@ class Telemetry:
     ) -> None:
         self._settings, self._host, self._transport = settings, host, transport
         self._clock, self._ids = clock, ids
-        self.consumptions = Consumptions(look)
+        self.consumptions = Consumptions(look, settings.publish)
         self._changed: dict[str, None] = {}  # ids of tasks
         self._work = asyncio.Event()
 
@@ -174,6 +173,11 @@ class Telemetry:
 
     def now(self) -> float:
         return self._clock.mono()
+
+    @property
+    def publish(self) -> float:
+        """Seconds between two messages."""
+        return self._settings.publish
 
     def silence(self) -> float:
         return SILENCE * (1 + fraction(self._ids))
@@ -231,7 +235,7 @@ class _Session:
             tasks = [(runner.goal, runner.facts) for runner in self._node.tasks()]
             await self._send(self._telemetry.health, tasks)
             await self._send(self._telemetry.metrics, tasks)
-            await self._collect(until=self._telemetry.now() + PUBLISH_SECONDS)
+            await self._collect(until=self._telemetry.now() + self._telemetry.publish)
         raise Closed("the node is another instance")
 
     async def _collect(self, until: float) -> None:

@@ -13,6 +13,7 @@ from homeport.core import arn
 NODE_ACTIONS = frozenset(
     (
         "ecs:DiscoverPollEndpoint",
+        "ecs:GetTaskProtection",
         "ecs:Poll",
         "ecs:RegisterContainerInstance",
         "ecs:StartTelemetrySession",
@@ -20,6 +21,7 @@ NODE_ACTIONS = frozenset(
         "ecs:SubmitContainerStateChange",
         "ecs:SubmitTaskStateChange",
         "ecs:UpdateContainerInstancesState",
+        "ecs:UpdateTaskProtection",
         "sts:GetCallerIdentity",
     )
 )

@@ -34,9 +34,11 @@ for name, target in {
     "status": "homeport.cli.inspect:status",
     "logs": "homeport.cli.inspect:logs",
     "story": "homeport.cli.inspect:story",
+    "events": "homeport.cli.events:events",
     "where": "homeport.cli.inspect:where",
     "explain": "homeport.cli.placement:explain",
     "interrupt": "homeport.cli.placement:interrupt",
+    "sim": "homeport.cli.simulation:sim",
     "backup": "homeport.cli.data:backup",
     "restore": "homeport.cli.data:restore",
 }.items():

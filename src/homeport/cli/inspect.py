@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from homeport import config
-from homeport.cli import CommandError, control, task_status
+from homeport.cli import CommandError, control, service_status, task_status
 from homeport.cli.lifecycle import State
 from homeport.cli.terminal import console, size, table
 from homeport.config import Settings
@@ -23,18 +24,39 @@ Json = Annotated[bool, Parameter(name="--json", help="For scripts.", negative=""
 
 
 def status(
-    task: Annotated[
-        str | None, Parameter(help="Id or ARN of a task to watch until it stops; the first characters are enough.")
+    what: Annotated[
+        str | None,
+        Parameter(
+            help="A service (name, cluster/name or ARN) to watch until it is steady or fails, or a task (id or ARN, "
+            "the first characters are enough) to watch until it stops."
+        ),
     ] = None,
     *,
+    wait: Annotated[
+        bool, Parameter(help="Wait for a service, outside a terminal too: exit code 1 where it fails.", negative="")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        Parameter(
+            help="Seconds to wait for a service at most (with --wait). Default: no limit.", validator=Number(gt=0)
+        ),
+    ] = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Show the control plane, the nodes with their capacity, and the tasks; or one task with its containers (those in
-    brackets aren't essential) and what they use of this machine."""
+    """Show the control plane, the nodes with their capacity, the services and the tasks; or one service with its
+    deployments, newest events and failing tasks; or one task with its containers (those in brackets aren't essential)
+    and what they use of this machine."""
+    if timeout is not None and not (what and wait):
+        raise CommandError("--timeout is how long --wait waits: homeport status SERVICE --wait --timeout SECONDS")
     settings = config.load(state)
-    if task is not None:
-        _task_status(settings, task, as_json)
+    if what is not None:
+        service = None if ":task/" in what else service_status.find(settings, what)
+        if service is not None:
+            sys.exit(service_status.run(settings, service, wait=wait, as_json=as_json, timeout=timeout))
+        if ":service/" in what or wait:
+            raise CommandError(f"There is no service {what!r}.")
+        _task_status(settings, what, as_json)
         return
     answer = control.ask(settings, "/status")
     answer["pulls"] = _pulls(settings)
@@ -49,6 +71,11 @@ def status(
     table(("NODE", "CONNECTED", "CPU USED", "MEMORY USED", "OVERCOMMIT", "TASKS"), [_node(n) for n in answer["nodes"]])
     if answer["pulls"]:
         table(("PULLING", "DONE"), [(p["image"], _share(p)) for p in answer["pulls"]])
+    if answer["services"]:
+        table(
+            ("SERVICE", "CLUSTER", "STATUS", "DEFINITION", "DESIRED", "RUNNING", "PENDING", "ROLLOUT"),
+            [_service(s) for s in answer["services"]],
+        )
     table(
         ("TASK", "CLUSTER", "STATUS", "DEFINITION", "ADDRESS", "PUBLIC", "SINCE"), [_task(t) for t in answer["tasks"]]
     )
@@ -74,6 +101,12 @@ def _node(node: dict[str, Any]) -> tuple[str, ...]:
         f"cores × {over['cpu']:g}, memory × {over['memory']:g}" if over else "none",
         str(node["tasks"]),
     )
+
+
+def _service(service: dict[str, Any]) -> tuple[str, ...]:
+    counts = (str(service[name]) for name in ("desired", "running", "pending"))
+    head = (service["name"], service["cluster"], service["status"], service["definition"] or "")
+    return (*head, *counts, service["rollout"] or "")
 
 
 def _task(task: dict[str, Any]) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -21,8 +20,9 @@ from cyclopts import Parameter
 from homeport import config
 from homeport.cli import CommandError, control, last_words, supervisor
 from homeport.cli import public_pool as pools
+from homeport.cli.flags import Flags
 from homeport.cli.terminal import console, warn
-from homeport.config import ConfigError, Listens, Secrets, Settings
+from homeport.config import Listens, Secrets, Settings
 
 State = Annotated[str | None, Parameter(name="--state", help="State folder (HOMEPORT_STATE, else /var/lib/homeport).")]
 REQUIRED = {"containerd": "containerd", "runc": "runc", "nft": "nftables", "ip": "iproute2", "setpriv": "util-linux"}
@@ -32,76 +32,14 @@ STOP_SECONDS = 40  # for tasks to stop by themselves at `down` and `reset`: thei
 
 def up(
     *,
-    port: Annotated[int | None, Parameter(help="Port of the API (default 4566).")] = None,
-    host: Annotated[
-        str | None,
-        Parameter(help="Address of the API for other machines, by TLS; 0.0.0.0 for all (default: none, 127.0.0.1)."),
-    ] = None,
-    tls_port: Annotated[int | None, Parameter(help="Port of TLS there (default: one more than --port).")] = None,
-    tls_cert: Annotated[
-        Path | None, Parameter(help="Certificate chain in PEM to use in place of an own certificate.")
-    ] = None,
-    tls_key: Annotated[Path | None, Parameter(help="Its key in PEM; both or neither.")] = None,
-    insecure: Annotated[
-        bool | None, Parameter(help="Plain HTTP on --host: whoever can listen reads and changes everything.")
-    ] = None,
+    flags: Flags = Flags(),  # noqa: B008 (never changed)
     state: State = None,
     detach: Annotated[
         bool, Parameter(help="Return when the API answers and the node is registered.", negative="")
     ] = False,
-    access_key: Annotated[str | None, Parameter(help="Access key id of the account's root key.")] = None,
-    secret_key: Annotated[str | None, Parameter(help="Its secret; both or neither.")] = None,
-    account_id: Annotated[str | None, Parameter(help="Account id (default 123456789012).")] = None,
-    region: Annotated[str | None, Parameter(help="Region that `homeport env` names (default us-east-1).")] = None,
-    public_pool: Annotated[
-        str | None, Parameter(help="CIDR of public addresses (default: a free part of 198.18.0.0/15).")
-    ] = None,
-    ephemeral: Annotated[bool | None, Parameter(help="For tests: allows `homeport reset`.", negative="")] = None,
-    containerd: Annotated[
-        str | None, Parameter(help="Socket of a running containerd to use instead of an own one.")
-    ] = None,
-    image_pull_behavior: Annotated[
-        config.PullBehavior | None,
-        Parameter(help="Whether an image that is here is asked of its registry anew (default once: it isn't)."),
-    ] = None,
-    s3_endpoint: Annotated[
-        str | None,
-        Parameter(help="URL of an S3-compatible service with environment files (its key: HOMEPORT_S3_KEY)."),
-    ] = None,
-    s3_folder: Annotated[
-        Path | None, Parameter(help="Folder BUCKET/KEY of environment files (default: s3 in the state folder).")
-    ] = None,
-    efs: Annotated[
-        list[str] | None,
-        Parameter(
-            help="What stands for an EFS file system: ID=/FOLDER or ID=SERVER:/EXPORT (NFS).", negative="--no-efs"
-        ),
-    ] = None,
-    task_endpoints: Annotated[
-        bool | None, Parameter(help="Point the AWS SDKs in tasks to this Homeport (default: yes).")
-    ] = None,
 ) -> None:
     """Start Homeport: the control plane and one Fargate node on this machine."""
-    if bool(access_key) != bool(secret_key):
-        raise CommandError("--access-key and --secret-key go together.")
-    flags = {
-        "port": port,
-        "host": host,
-        "tls_port": tls_port,
-        "tls_cert": str(tls_cert.absolute()) if tls_cert else None,
-        "tls_key": str(tls_key.absolute()) if tls_key else None,
-        "insecure": insecure,
-        "account_id": account_id,
-        "region": region,
-        "public_pool": public_pool,
-        "ephemeral": ephemeral,
-        "containerd": containerd,
-        "image_pull_behavior": image_pull_behavior,
-        "s3_endpoint": s3_endpoint,
-        "s3_folder": str(s3_folder.absolute()) if s3_folder else None,
-        "efs": _efs(efs),
-        "task_endpoints": task_endpoints,
-    }
+    root, given = flags.root(), flags.settings()
     from homeport.agent import membership
 
     if membership.file_of(str(config.state_folder(state))).exists():
@@ -110,8 +48,8 @@ def up(
         if running := _running(state):
             print(f"Homeport is already running on {running.endpoint}. Changed settings need: homeport down, then up.")
             return
-        settings = _settings(state, flags)
-        process = _start(settings, Secrets(access_key, secret_key))
+        settings = _settings(state, given)
+        process = _start(settings, root)
     _say_hello(settings)
     if not detach:
         _stay(process)
@@ -146,16 +84,6 @@ def check_machine() -> None:
         raise CommandError("Homeport makes network namespaces and runs containers: run it as root (sudo).")
     if missing := sorted({package for binary, package in REQUIRED.items() if not shutil.which(binary)}):
         raise CommandError(f"These programs are missing: {', '.join(missing)}. Install them with: make setup")
-
-
-def _efs(given: list[str] | None) -> dict[str, str] | None:
-    """Targets by file system; None leaves those of before. Raises ConfigError."""
-    from homeport.agent import efs
-
-    try:
-        return None if given is None else efs.configured(given)
-    except efs.BadTarget as error:
-        raise ConfigError(f"--efs takes ID=/FOLDER or ID=SERVER:/EXPORT: {error}.") from error
 
 
 def _with_s3_key(settings: Settings) -> Settings:
@@ -263,14 +191,23 @@ def down(
 
 def _down(settings: Settings, keep_tasks: bool) -> None:
     pid = supervisor.running(settings)
-    if pid and not keep_tasks:
-        with _spinner("Stopping tasks"), contextlib.suppress(CommandError):
-            control.ask(settings, "/stop-tasks", method="POST", timeout=STOP_SECONDS + 10, seconds=str(STOP_SECONDS))
+    away = _stop_tasks(settings) if pid and not keep_tasks else 0
     if pid:
         _end(settings, pid)
     if not keep_tasks:
         _clean_up(settings)
     print("Homeport is stopped." if pid else "Homeport wasn't running; nothing of it is left on this machine.")
+    if away:
+        one, many = "1 task may run on: its machine isn't", f"{away} tasks may run on: their machines aren't"
+        warn(f"{one if away == 1 else many} connected.")
+
+
+def _stop_tasks(settings: Settings) -> int:
+    """How many may run on, where nobody could be told."""
+    path, seconds = "/stop-tasks", str(STOP_SECONDS)
+    with _spinner("Stopping tasks"), contextlib.suppress(CommandError):
+        return int(control.ask(settings, path, method="POST", timeout=STOP_SECONDS + 10, seconds=seconds)["away"])
+    return 0
 
 
 def _clean_up(settings: Settings) -> None:

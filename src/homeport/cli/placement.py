@@ -15,7 +15,12 @@ from homeport.cli.terminal import console, table
 
 
 def explain(
-    what: Annotated[str, Parameter(help="A task (its ARN, or the first characters of its id) or a task definition.")],
+    what: Annotated[
+        str,
+        Parameter(
+            help="A task (its ARN, or the first characters of its id), a task definition, or a service (cluster/name)."
+        ),
+    ],
     *,
     cluster: Annotated[str | None, Parameter(help="Where a task definition would run (default: default).")] = None,
     launch_type: Annotated[
@@ -25,7 +30,7 @@ def explain(
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Show, instance by instance, where a task fits and what refuses it."""
+    """Show, instance by instance, where a task (of a service its next one) fits and what refuses it."""
     asked = {"what": what, "cluster": cluster, "launch_type": launch_type}
     query: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     answer = control.ask(config.load(state), "/explain", **query)

@@ -16,10 +16,14 @@ from homeport.services.ec2.model import INTERFACES, NetworkInterface
 from homeport.services.ecs.agentgw import HOLD_SECONDS, LOST_SECONDS
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS
 from homeport.services.ecs.model.task import TASKS, Task, TaskStatus
-from homeport.sim import conduct, invariants, placing
+from homeport.sim import conduct, invariants, placing, service_book, serving
 from homeport.sim.containers import Containers
+from homeport.sim.control import Witness
 from homeport.sim.ledger import Ledger
 from homeport.sim.machine import Fabric, Machine
+from homeport.sim.service_book import Services
+from homeport.sim.service_judge import Judge
+from homeport.sim.telling import told
 from homeport.store import Change, Table, View
 from homeport.store.journal import Commit
 
@@ -35,7 +39,7 @@ class Violation(msgspec.Struct, frozen=True):
     task: str = ""
 
 
-class Auditor:
+class Auditor(Witness):
     """The control plane's and the machines' witness. ``violation`` is the first one; ``found`` is called at it.
     ``later`` calls a function after so many seconds. ``clear``: whether nothing was in the way of what a node tells of
     health, all the time since then."""
@@ -52,6 +56,8 @@ class Auditor:
         self._time, self._found, self._clear = time, found, clear
         self.containers = Containers(time, self._check, later, self._health)
         self.ledger = Ledger(self._check)
+        self.services = Services(time, self.ledger)
+        self.judge = Judge(self.services, self.ledger, self._check, time)
         self._tell, self._history = tell, hashlib.blake2b(digest_size=16)
         self.violation: Violation | None = None
         self.story: list[str] = []  # only where ``tell``
@@ -103,8 +109,11 @@ class Auditor:
             id = arn.rpartition("/")[2]
             found = invariants.nothing_acknowledged_is_lost(arn, self.tasks.get(id), stopped)
             self._check(invariants.nothing_acknowledged_is_lost, found, id)
+        found = self.services.lost()
+        self._check(invariants.nothing_acknowledged_is_lost, found)
 
     def staged(self, view: View, changes: Sequence[Change]) -> None:
+        self.judge.before(view, changes)
         if view.version == self.version + 1:
             self.version = view.version
             for change in changes:
@@ -114,11 +123,12 @@ class Auditor:
         for change in changes:
             if change.key.kind == TASKS.kind:
                 self._task(change.old, change.new, view.now)
-                if self._tell:
-                    self._line(_told(change))
             elif change.key.kind == INTERFACES.kind and change.old is None:
                 self._interface(change.new)
+            if self._tell and (line := told(change)):
+                self._line(line)
         self.ledger.judge(view, changes)
+        self.judge.judge(view, changes)
 
     def catch_up(self, view: View) -> None:
         """What was undone, and followed by no other commit, isn't known otherwise."""
@@ -239,6 +249,8 @@ class Auditor:
             return
         if old is None:
             self.made += 1
+            if serving.is_served(new):
+                return
             made, count = self._made[new.started_by or ""], self.wanted.get(new.started_by or "", 0)
             found = invariants.run_task_makes_no_more_than_it_is_asked_for(made, count)
             self._check(invariants.run_task_makes_no_more_than_it_is_asked_for, found, new.id)
@@ -306,19 +318,25 @@ class Auditor:
         self.version = view.version
         self.tasks, self.interfaces, self._made = {}, {}, {}
         self.ledger.clear()
-        tables: tuple[Table[Any], ...] = (TASKS, INSTANCES, ROOMS, INTERFACES)
+        self.services.clear()
+        self.judge.clear()
+        tables: tuple[Table[Any], ...] = (TASKS, INSTANCES, ROOMS, INTERFACES, *service_book.TABLES)
         for table in tables:
             for _, record in view.each(table):
                 self._book(table.kind, table.id(record), record)
 
     def _book(self, kind: str, id: str, new: Any) -> None:
         if kind == TASKS.kind:
-            self.ledger.book_task(self.tasks.pop(id, None), new)
+            old = self.tasks.pop(id, None)
+            self.ledger.book_task(old, new)
+            self.services.book_task(old, new)
             if new is not None:
                 self.tasks[id] = new
                 self._made.setdefault(new.started_by or "", set()).add(id)
         elif kind in (INSTANCES.kind, ROOMS.kind):
             self.ledger.book(kind, id, new)
+        elif kind in service_book.KINDS:
+            self.services.book(kind, id, new)
         elif kind == INTERFACES.kind:
             self.interfaces.pop(id, None)
             if new is not None:
@@ -329,12 +347,3 @@ def _only(error: BaseException, kind: type[BaseException]) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_only(one, kind) for one in error.exceptions)
     return isinstance(error, kind)
-
-
-def _told(change: Change) -> str:
-    task = change.new
-    if task is None:
-        return f"store: task {change.key.id} forgotten"
-    containers = ", ".join(f"{c.name} {c.status} {c.exit_code} {c.health}" for c in task.containers)
-    wanted = f"wanted {task.desired_status}, node says {task.node_status.name}"
-    return f"store: {change.version} task {task.id} {task.last_status.name} ({wanted}; {containers}) — {change.cause}"

@@ -13,6 +13,7 @@ from homeport.sim.ledger import Wish
 from homeport.sim.net import Net, Unreachable
 from homeport.sim.rules import RULES
 from homeport.sim.scenario import CLUSTERS, GROUPS, Step
+from homeport.sim.service_client import ServiceClient
 
 ATTEMPTS = 8
 PAUSE = 0.5  # seconds before the first repetition; each next one waits twice as long, at most 8 s
@@ -21,9 +22,15 @@ _SEE = {  # errors that a correct caller may get in these scenarios
     "ClientException",  # a task definition whose registration is still being repeated
     "ClusterNotFoundException",
     "ClusterContainsTasksException",
+    "ConflictException",
     "InvalidParameterException",
     "InvalidPermission.Duplicate",
     "InvalidPermission.NotFound",
+    "ServiceDeploymentNotFoundException",
+    "ServiceNotActiveException",
+    "ServiceNotFoundException",
+    "LimitExceededException",  # of task sets
+    "TaskSetNotFoundException",
     "TargetNotFoundException",
 }
 
@@ -43,6 +50,7 @@ class Client:
         self._subnets: list[str] = []
         self._groups: list[str] = []
         self._tasks: list[str] = []  # ARNs that RunTask answered
+        self._services = ServiceClient(self._ecs, self._network, auditor.services.calls, auditor.services.set_calls)
 
     async def prepare(self, providers: Mapping[str, str] = {}) -> None:
         """Clusters, groups and capacity providers, each with its Auto Scaling group, before anything goes wrong."""
@@ -72,6 +80,7 @@ class Client:
             self._auditor.happened(f"client: {step.do}: {error}")
 
     async def stop_everything(self) -> None:
+        await self._services.delete_all()
         for cluster in CLUSTERS:
             try:
                 listed = await self._ecs("ListTasks", cluster=cluster)
@@ -111,6 +120,12 @@ class Client:
                     await self._manage(step, arn)
             case "instances":
                 await self._look_at_instances(step.pick)
+            case "stop-of-service":
+                arn = await self._services.task(step)
+                if arn is not None:
+                    await self._stop(arn)
+            case _:
+                await self._services.do(step)
 
     async def _run(self, more: dict[str, Any]) -> None:
         await self._make(
@@ -226,14 +241,14 @@ class Client:
             permission["UserIdGroupPairs"] = [{"GroupId": self._groups[peer]}]
         await self._call("ec2", operation, GroupId=self._groups[more["group"]], IpPermissions=[permission])
 
-    async def _ecs(self, operation: str, **params: Any) -> dict[str, Any]:
+    async def _ecs(self, operation: str, /, **params: Any) -> dict[str, Any]:
         before = self._auditor.told()
         answer = await self._call("ecs", operation, **params)
         tasks = answer.get("tasks") or ([answer["task"]] if "task" in answer else [])
         self._auditor.answered(tasks, before)
         return answer
 
-    async def _call(self, service: str, operation: str, **params: Any) -> dict[str, Any]:
+    async def _call(self, service: str, operation: str, /, **params: Any) -> dict[str, Any]:
         """Raises Refused, NoAnswer."""
         pause, why = PAUSE, ""
         for _ in range(ATTEMPTS):

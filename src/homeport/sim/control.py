@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from ipaddress import IPv4Network
 from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -25,7 +25,7 @@ from homeport.sim.loop import SimClock, SimLoop
 from homeport.sim.net import Connection, Hung, Net, Reply
 from homeport.sim.process import Process
 from homeport.store import Change, OutcomeUnknown, Scope, Store, StoreClosed, Tx, View
-from homeport.store.journal import Commit, Logged, Row
+from homeport.store.journal import Commit, Logged, Page, Row
 from homeport.store.keys import Key
 from homeport.store.memory import Fault, MemoryJournal
 
@@ -36,8 +36,8 @@ SUBNETS_USED = 2  # subnets of the default VPC that tasks run in
 _EXPECTED = (StoreClosed, OutcomeUnknown)  # what it may end with where its disk fails
 
 
-class Witness(Protocol):
-    """Who is told of what the control plane does, at the moment it does it."""
+class Witness:
+    """Is told of what the control plane does, at the moment it does it. This one judges nothing."""
 
     def opened(self, view: View) -> None: ...
 
@@ -55,7 +55,8 @@ class Witness(Protocol):
 
     def happened(self, what: str) -> None: ...
 
-    def server_failed(self, error: BaseException) -> None: ...
+    def server_failed(self, error: BaseException) -> None:
+        raise error
 
 
 def root() -> Principal:
@@ -134,6 +135,7 @@ class Server:
         async with asyncio.TaskGroup() as group:
             group.create_task(plane.gateway.run(), name="agent gateway")
             group.create_task(plane.task_loop.run(), name="task loop")
+            group.create_task(plane.service_loop.run(), name="service loop")
             self.plane, self._ill = plane, self._loop.time()
             raise await fatal
 
@@ -294,6 +296,9 @@ class ProcessJournal:
 
     async def log(self, key: Key) -> list[Logged]:
         return await self._journal.log(key)
+
+    async def read(self, after: int, kinds: Collection[str], since: float, limit: int) -> Page:
+        return await self._journal.read(after, kinds, since, limit)
 
     async def close(self) -> None:
         return None

@@ -25,10 +25,37 @@ IMAGES: dict[str, Behaviour] = {
     "nouser": Behaviour(create_error="unable to find user nobody2: no matching entries in passwd file"),
     "noentry": Behaviour(start_error='exec: "/no/such": no such file or directory'),
 }
+SERVED: dict[str, Behaviour] = {  # that only services are drawn with
+    "crash": Behaviour(runs=0.0, exit_code=5),
+    "soon": Behaviour(runs=35.0, exit_code=3),
+    "sours": Behaviour(sours=45.0),
+}
 GOOD = ("web", "web", "web", "slow", "deaf", "long", "flaps", "sick", "hangs", "warms", "worker")  # that run for long
+FINE = ("web", "web", "web", "slow", "deaf")  # that a service can be steady with
+BAD = ("soon", "sick", "sick", "sours", "missing", "missing", "noentry")  # that no service is ever steady with
+CRASH = "crash"  # one too, but a service starts it again at once, for ever
+CHURNING = ("soon", "sick", "sours")  # those of them that are started as often as they end
 ENDING = ("worker", "worker", "long", "leaks", "job")
 SHORT = ("job", "flash", "init", "fails")
+MOVING = ("web", "web", "slow", "deaf", "job")  # whose tag is moved, now and then
+
+
+class Registry:
+    """What tags of images name: another manifest after each push."""
+
+    def __init__(self) -> None:
+        self._pushed: dict[str, int] = {}
+
+    def push(self, name: str) -> None:
+        self._pushed[name] = self._pushed.get(name, 0) + 1
+
+    def digest(self, reference: str) -> str:
+        """Of what a reference names now: one with a digest names that for ever."""
+        tagged, _, fixed = reference.partition("@")
+        name = tagged.partition(":")[0]
+        return fixed or f"sha256:{name.encode().hex():0>32}{self._pushed.get(name, 0):0>32}"
 
 
 def behaviour(reference: str) -> Behaviour:
-    return IMAGES[reference.partition(":")[0]]
+    name = reference.partition(":")[0]
+    return SERVED[name] if name in SERVED else IMAGES[name]

@@ -63,6 +63,10 @@ class Ledger:
             if kind == INSTANCES.kind:
                 self.nodes[new.arn] = new.node or ""
 
+    def there(self, arn: str) -> list[Task]:
+        """All tasks on an instance, also those that are over."""
+        return list(self._there.get(_id(arn), {}).values())
+
     def empty_for(self, view: View, task: Task) -> list[Room]:
         """Rooms in which nothing is, and that a waiting task could be in as well as anywhere; none where it asks for
         more than size and ports."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+RESOLUTION = 1e-6  # seconds
 
 
 class Stuck(RuntimeError):
@@ -45,7 +48,14 @@ class SimLoop(asyncio.SelectorEventLoop):
         super().__init__(self._virtual)
         # asyncio adds this to the time before it compares timers. The default, a nanosecond, is lost in rounding after
         # a hundred days, and a timer would never be due.
-        self._clock_resolution = 1e-6
+        self._clock_resolution = RESOLUTION
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """asyncio runs what is due within its resolution at once, while others are ready: whoever waits for a moment
+        that is nearer than that, again and again, would do so for ever, and time would stand still."""
+        return super().call_at(max(when, self.time() + 2 * RESOLUTION), callback, *args, context=context)
 
     def time(self) -> float:
         return self._virtual.now

@@ -20,6 +20,7 @@ from homeport.agent.transport import CallFailed, Channel, Closed
 from homeport.agentapi import InterfaceSpec
 from homeport.core.ids import BitIds
 from homeport.sim.containers import Containers
+from homeport.sim.images import Registry
 from homeport.sim.loop import SimClock, SimLoop
 from homeport.sim.net import Connection, Hung, Net, Reply, Unreachable
 from homeport.sim.process import Process
@@ -52,11 +53,11 @@ class Witness(Protocol):
 
 
 class Fabric(FakeFabric):
-    """All machines' interfaces; the witness judges them."""
+    """All machines' interfaces, and the registry that they pull from; the witness judges them."""
 
     def __init__(self, witness: Witness) -> None:
         super().__init__()
-        self._witness = witness
+        self._witness, self.registry = witness, Registry()
 
     def attach(self, node: str, task_id: str, interface: InterfaceSpec) -> None:
         self._witness.attaching(node, task_id, interface)
@@ -81,7 +82,7 @@ class Machine:
     ) -> None:
         self.name, self.node = name, node or name  # the node whose key it has
         self.clock = SimClock(loop)
-        self.runtime = Runtime(name, witness.containers, witness.happened, self.clock.wall)
+        self.runtime = Runtime(name, witness.containers, witness.happened, self.clock.wall, fabric.registry)
         self.records = MemoryRecords()
         self.process: Process | None = None
         self.disk_full_until = 0.0

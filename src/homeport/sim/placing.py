@@ -9,7 +9,7 @@ from typing import Any
 
 from homeport.services.ecs.model.instance import Instance, Room
 from homeport.services.ecs.model.task import Task, TaskStatus
-from homeport.sim.rules import RULES, Seen
+from homeport.sim.rules import RULES, SERVED_RULES, Seen
 
 EXTERNAL_ATTRIBUTE = "ecs.capability.external"
 GROUP_ATTRIBUTE = "homeport.auto-scaling-group"
@@ -90,6 +90,28 @@ def a_task_is_placed_where_it_may(task: Task, instance: Instance | None, groups:
     wanted = groups.get(task.capacity_provider or "")
     if wanted is not None and instance.attribute(GROUP_ATTRIBUTE) != wanted:
         return f"a task of {task.capacity_provider} is placed on {instance.arn}"
+    return None
+
+
+def constrains(constraints: Iterable[Mapping[str, Any]], instance: Instance) -> str | None:
+    """The first memberOf expression of a service that keeps its tasks away from there."""
+    attributes = {a["name"]: a.get("value") or "" for a in instance.attributes} | instance.custom
+    nobody: frozenset[str] = frozenset()
+    seen = Seen(attributes, instance.ec2_instance_id or "", instance.connected, nobody, nobody)
+    expressions = (c["expression"] for c in constraints if c["type"] == "memberOf")
+    return next((e for e in expressions if not SERVED_RULES[e](seen)), None)
+
+
+def a_service_keeps_to_its_constraints(
+    task: Task, constraints: Iterable[Mapping[str, Any]], instance: Instance, others: Iterable[Task]
+) -> str | None:
+    """``task`` was just placed for a service with these; ``others``: all on its instance."""
+    constraints = list(constraints)
+    broken = constrains(constraints, instance)
+    if broken is not None:
+        return f"{task.id} is placed where {broken!r} doesn't hold"
+    if any(c["type"] == "distinctInstance" for c in constraints):
+        return distinct_instances_are_distinct(task, others)
     return None
 
 

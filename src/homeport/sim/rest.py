@@ -9,10 +9,11 @@ from homeport.agentapi import Group
 from homeport.services.ec2 import groups
 from homeport.services.ec2.model import HOLDS, INTERFACES, POOL
 from homeport.services.ecs.model.task import TaskStatus
-from homeport.sim import invariants, placing
+from homeport.sim import invariants, placing, service_rest, serving
 from homeport.sim.audit import Auditor
 from homeport.sim.control import SCOPE
 from homeport.sim.ledger import waits
+from homeport.sim.service_rest import Rest
 from homeport.store import View
 
 
@@ -27,13 +28,18 @@ NOBODY = Wrong("everything comes to rest", "there is no control plane")
 def unsettled(view: View, auditor: Auditor) -> Wrong | None:
     """What isn't as it should be, as long as something isn't."""
     auditor.catch_up(view)
-    return _tasks(auditor) or _waiting(view, auditor) or _rules(view, auditor) or _strangers(auditor)
+    rest = Rest(view, auditor.services, auditor.ledger)
+    found = _tasks(auditor, rest) or _waiting(view, auditor) or _rules(view, auditor) or _strangers(auditor, rest)
+    if found is None and (wrong := rest.wrong()) is not None:
+        found = Wrong(*wrong)
+    return found
 
 
 def left(view: View, auditor: Auditor) -> Wrong | None:
     """The same after every task was stopped: nothing of them may be left, neither in the store nor on nodes."""
     machines, rooms = auditor.machines.values(), auditor.ledger.rooms.values()
     return unsettled(view, auditor) or _first(
+        ("services", service_rest.left(auditor.services)),
         ("tasks that run", [t.id for t in auditor.tasks.values() if t.last_status < TaskStatus.STOPPED]),
         ("interfaces", [interface.id for _, interface in view.each(INTERFACES)]),
         ("held addresses", [hold.id for hold in view.all(HOLDS, POOL)]),
@@ -44,11 +50,11 @@ def left(view: View, auditor: Auditor) -> Wrong | None:
     )
 
 
-def _tasks(auditor: Auditor) -> Wrong | None:
+def _tasks(auditor: Auditor, rest: Rest) -> Wrong | None:
     running = auditor.running()
     for task in auditor.tasks.values():
         machine = auditor.machine_of(task)
-        if (machine is not None and machine.name in auditor.doubted) or waits(task):
+        if (machine is not None and machine.name in auditor.doubted) or waits(task) or rest.excuses(task):
             continue
         on_its_node = machine.runtime.running() if machine else ()
         orphan = task.instance in auditor.given_up
@@ -68,7 +74,7 @@ def _tasks(auditor: Auditor) -> Wrong | None:
 
 def _waiting(view: View, auditor: Auditor) -> Wrong | None:
     for task in auditor.tasks.values():
-        if waits(task):
+        if waits(task) and not serving.is_served(task):
             found = placing.nothing_waits_for_an_empty_instance(task, auditor.ledger.empty_for(view, task))
             if found is not None:
                 return Wrong(invariants.name_of(placing.nothing_waits_for_an_empty_instance), found)
@@ -88,9 +94,9 @@ def _rules(view: View, auditor: Auditor) -> Wrong | None:
     return None
 
 
-def _strangers(auditor: Auditor) -> Wrong | None:
+def _strangers(auditor: Auditor, rest: Rest) -> Wrong | None:
     """What nodes hold for tasks that are over."""
-    live = {task.id for task in auditor.tasks.values() if task.last_status < TaskStatus.STOPPED}
+    live = {t.id for t in auditor.tasks.values() if t.last_status < TaskStatus.STOPPED or rest.excuses(t)}
     containers = [id for machine in auditor.machines.values() for id in machine.runtime.containers]
     return _first(
         ("containers", [id for id in containers if id.rpartition("-")[0] not in live]),

@@ -36,3 +36,6 @@ RULES: dict[str, Callable[[Seen], bool]] = {
     "not(task:group == pets)": lambda s: "pets" not in s.surely,
     "agentConnected == true and ec2InstanceId =~ i-.*": lambda s: s.connected and s.ec2_instance_id.startswith("i-"),
 }
+SERVED_RULES: dict[str, Callable[[Seen], bool]] = {  # that only services are drawn with
+    "attribute:stack exists": lambda s: "stack" in s.attributes,
+}

@@ -8,15 +8,23 @@ from collections.abc import Callable, Sequence
 from homeport.agent.drivers import ContainerPlan, DriverError, Observed
 from homeport.agent.drivers.fake import SIGKILL, FakeContainer, FakeDriver, FakeRuntime
 from homeport.sim.containers import Containers
-from homeport.sim.images import behaviour
+from homeport.sim.images import Registry, behaviour
 
 
 class Runtime(FakeRuntime):
     """``book`` is told of everything, ``happened`` of changes, in words. ``ends``: how containers last ended, those too
     that were removed."""
 
-    def __init__(self, node: str, book: Containers, happened: Callable[[str], None], wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        node: str,
+        book: Containers,
+        happened: Callable[[str], None],
+        wall: Callable[[], float],
+        registry: Registry,
+    ) -> None:
         super().__init__(behaviour, wall)
+        self._registry = registry
         self._node, self._book, self._happened = node, book, happened
         self.ends: dict[str, Observed] = {}
         self.stopped_until = 0.0
@@ -46,6 +54,14 @@ class Runtime(FakeRuntime):
         if id in self.containers:
             self._book.removing(self._node, id)
         super().remove(id)
+
+    def digest(self, reference: str) -> str:
+        return self._registry.digest(reference)
+
+    def prune(self, name: str) -> None:
+        """What the tag of an image names is forgotten."""
+        for reference in [r for r in self.images if r.partition(":")[0] == name and "@" not in r]:
+            del self.images[reference]
 
     def make_volume(self, task_id: str, name: str) -> None:
         if name not in self.volumes.get(task_id, ()):

@@ -32,6 +32,20 @@ Workload = Literal[
     "deregister",
     "put-attribute",
     "instances",
+    "create-service",
+    "deploy",
+    "update-service",
+    "delete-service",
+    "retire",
+    "stop-deployment",
+    "stop-of-service",
+    "protect",
+    "services",
+    "create-task-set",
+    "scale-task-set",
+    "primary-task-set",
+    "delete-task-set",
+    "push",
 ]
 Fault = Literal[
     "kill-server",
@@ -88,7 +102,8 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """``cores``, ``memory`` (MiB) and ``overcommit`` (of cores) of each node, where ``hardware`` doesn't say it for
     each alone; ``loss`` as in ``Net``; ``retry_most`` as in AgentSettings; ``public_pool`` a CIDR; ``prefix`` the
-    length of the subnets'. ``an_hour``: it goes on until stopped tasks are forgotten."""
+    length of the subnets'. ``an_hour``: it goes on until stopped tasks are forgotten. ``rest``: seconds in which the
+    world must come to rest once it is left alone; ``publish`` as in AgentSettings."""
 
     seed: int
     seconds: float
@@ -103,6 +118,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     an_hour: bool
     steps: tuple[Step, ...]
     hardware: tuple[Hardware, ...] = ()
+    rest: float = 900.0  # nodes retry for minutes
+    publish: float = 20.0
 
 
 CLUSTERS = ("default", "demo")
@@ -201,11 +218,11 @@ def _fault(random: Random, nodes: int) -> Step:
             return msgspec.structs.replace(step, seconds=random.choice((1.0, 6.0, 20.0, 45.0)))
 
 
-def draw_moment(random: Random) -> float:
+def draw_moment(random: Random, seconds: float = SECONDS) -> float:
     """Things come in bursts: half of all happens within a few seconds of a full minute."""
     if random.random() < 0.5:
-        return 60.0 * random.randrange(0, int(SECONDS // 60)) + 2.0 + random.expovariate(1.0)
-    return random.uniform(2.0, SECONDS - 10.0)
+        return 60.0 * random.randrange(0, int(seconds // 60)) + 2.0 + random.expovariate(1.0)
+    return random.uniform(2.0, seconds - 10.0)
 
 
 def draw_fargate_definition(random: Random, at: float, family: int) -> Step:

@@ -19,6 +19,7 @@ from homeport.sim.client import Client
 from homeport.sim.clusters import PROVIDERS
 from homeport.sim.control import Server
 from homeport.sim.definitions import described
+from homeport.sim.invariants import name_of
 from homeport.sim.loop import SimLoop, run
 from homeport.sim.machine import Fabric, Machine
 from homeport.sim.net import Net
@@ -26,10 +27,11 @@ from homeport.sim.process import task_factory
 from homeport.sim.rest import NOBODY, Wrong
 from homeport.sim.rogue import Rogue
 from homeport.sim.scenario import CLUSTERS, Scenario, Step, chance
+from homeport.sim.standing import Standing, no_service_stands_still
 from homeport.store.memory import Fault
 
-REST_SECONDS = 900.0  # in which a world that is left alone must come to rest; nodes retry for minutes
-LOOK_SECONDS = 2.0  # between two looks whether it has
+LOOK_SECONDS = 2.0  # between two looks whether it has come to rest
+STILL_SECONDS, STILL_EVERY = 30.0, 10.0  # for which a service may stand still, and between two looks whether it does
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     commits: int
     tasks: int
+    deployments: int
     digest: str
     violation: Violation | None
     story: tuple[str, ...] = ()
@@ -57,6 +60,7 @@ def play(scenario: Scenario, *, tell: bool = False) -> Outcome:
         seconds=world.seconds,
         commits=auditor.commits,
         tasks=auditor.made,
+        deployments=auditor.judge.deployed,
         digest=auditor.digest,
         violation=auditor.violation,
         story=tuple(auditor.story),
@@ -80,6 +84,7 @@ class World:
         self._rogue = Rogue(self._net, self._server, self.auditor, self._random("rogue"))
         self._clones: list[Machine] = []
         self._calls: set[asyncio.Task[None]] = set()
+        self._still: dict[str, tuple[int, float]] = {}  # services that stand still: as they are since when
 
     def _clear(self, node: str, since: float) -> bool:
         """Whether nothing was in the way of what a node tells of health, all the time since then."""
@@ -106,6 +111,7 @@ class World:
             fargate=hardware is None or hardware.kind == "FARGATE",
             overcommit_cpu=scenario.overcommit,
             retry_most=scenario.retry_most,
+            publish=scenario.publish,
         )
         host = Host(
             cores=hardware.cores if hardware else scenario.cores,
@@ -133,7 +139,9 @@ class World:
 
     async def main(self) -> None:
         story, over = asyncio.ensure_future(self._story()), asyncio.ensure_future(self._over.wait())
-        await asyncio.wait((story, over), return_when=asyncio.FIRST_COMPLETED)
+        watch = asyncio.ensure_future(self._watch())
+        await asyncio.wait((story, over, watch), return_when=asyncio.FIRST_COMPLETED)
+        watch.cancel()
         self.seconds, self.auditor.over = self._loop.time(), True
         if self.auditor.violation is None:
             story.result()
@@ -162,6 +170,31 @@ class World:
             if self.auditor.tasks:
                 self.auditor.fail("a stopped task is forgotten in the end", f"{len(self.auditor.tasks)} tasks are left")
 
+    async def _watch(self) -> None:
+        """Whether services stand still though there is something to do."""
+        while True:
+            await asyncio.sleep(STILL_EVERY)
+            plane, auditor = self._server.plane, self.auditor
+            if plane is None:
+                self._still.clear()
+                continue
+            view = plane.store.view()
+            auditor.catch_up(view)
+            standing = Standing(view, auditor.services, auditor.ledger)
+            for id in sorted({*self._still, *auditor.judge.lacking}):
+                service, known = auditor.services.services.get(id), auditor.judge.lacking.get(id, 0)
+                step = None
+                if service is not None and service.status == "ACTIVE" and known and not standing.under_way(service):
+                    step = standing.step(service)
+                before, since = self._still.pop(id, (0, 0.0))
+                if service is None or step is None:
+                    continue
+                if before != known or self._server.well_since() > since:
+                    since = self._loop.time()
+                self._still[id] = known, since
+                if (seconds := self._loop.time() - since) >= STILL_SECONDS:
+                    auditor.fail(name_of(no_service_stands_still), no_service_stands_still(service, seconds, step))
+
     async def _until(self, at: float) -> None:
         await asyncio.sleep(max(0.0, at - self._loop.time()))
 
@@ -179,7 +212,7 @@ class World:
 
     async def _rest(self, wrong: Callable[[], Wrong | None]) -> None:
         """Waits until nothing is wrong any more."""
-        deadline = self._loop.time() + REST_SECONDS
+        deadline = self._loop.time() + self._scenario.rest
         while (found := wrong()) is not None:
             if self._loop.time() >= deadline:
                 self.auditor.fail(*found)
@@ -232,6 +265,10 @@ class World:
                     self._net.reset(one.name)
             case "resize":
                 machine.resize(step.more["share"], tuple(step.more["ports"]))
+            case "push":
+                self._fabric.registry.push(step.more["image"])
+                if step.after:
+                    machine.runtime.prune(step.more["image"])
             case "mischief" if step.more["kind"] == "clone":
                 self._clone(step)
             case "mischief":

@@ -10,10 +10,11 @@ from homeport.store.errors import (
     Unstorable,
     UnusableFile,
 )
+from homeport.store.follow import follow, past
 from homeport.store.journal import Journal
 from homeport.store.keys import Change, Key, Scope
 from homeport.store.rows import Ranked
-from homeport.store.store import Store
+from homeport.store.store import Past, Store
 from homeport.store.tables import Table
 from homeport.store.view import Tx, View
 from homeport.store.watch import Watch
@@ -27,6 +28,7 @@ __all__ = [
     "Key",
     "NewerFile",
     "OutcomeUnknown",
+    "Past",
     "Ranked",
     "Scope",
     "Store",
@@ -37,4 +39,6 @@ __all__ = [
     "UnusableFile",
     "View",
     "Watch",
+    "follow",
+    "past",
 ]

@@ -19,6 +19,7 @@ class Codec(Generic[R]):
     def __init__(self, table: Table[R]) -> None:
         self._table = table
         self._decoder = msgspec.json.Decoder(table.record)
+        self._defaults = _defaults(table.record)
 
     def encode(self, record: R) -> bytes:
         """The record as JSON. Raises Unstorable where a restart could not read it back.
@@ -41,6 +42,15 @@ class Codec(Generic[R]):
     def again(self, record: R) -> bytes:
         """The JSON of a record that ``encode`` or ``decode`` has seen before."""
         return _ENCODER.encode(record)
+
+    def recall(self, body: bytes | None) -> R | None:
+        """The record that the change log has. Raises ValueError where it is of another schema."""
+        return None if body is None else self._decoder.decode(body)
+
+    def members(self, body: bytes | None) -> dict[str, Any] | None:
+        """What the change log has of a record as a JSON object, with the members that have their defaults and aren't
+        stored."""
+        return None if body is None else self._defaults | msgspec.json.decode(body)
 
     def decode(self, row: Row) -> tuple[R, Row | None]:
         """The record of a stored row, and the row to store instead where its schema was upgraded.
@@ -68,6 +78,18 @@ class Codec(Generic[R]):
             raise DamagedFile(
                 f"record {'/'.join(row.key)} can't be upgraded from schema {row.schema} to {table.schema}: {error}"
             ) from error
+
+
+def _defaults(record: type[msgspec.Struct]) -> dict[str, Any]:
+    """As JSON has them."""
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(record):
+        if field.default is not msgspec.NODEFAULT:
+            found[field.encode_name] = field.default
+        elif field.default_factory is not msgspec.NODEFAULT:
+            found[field.encode_name] = field.default_factory()
+    members: dict[str, Any] = msgspec.json.decode(_ENCODER.encode(found))
+    return members
 
 
 def unknown_kind(row: Row) -> NewerFile:

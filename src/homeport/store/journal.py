@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from homeport.store.keys import Key
@@ -44,6 +44,18 @@ class Logged(NamedTuple):
     new: bytes | None
 
 
+class Page(NamedTuple):
+    """A part of the change log: entries with the keys of their records, oldest first, whole versions only.
+
+    Everything up to ``version`` has been read, the newest one where the log ends there. ``oldest`` is the first version
+    that is still in the log, 0 where the log is empty.
+    """
+
+    entries: tuple[tuple[Key, Logged], ...]
+    version: int
+    oldest: int
+
+
 class Journal(Protocol):
     """Keeps the rows of the newest version and a bounded log of the changes that led there."""
 
@@ -66,6 +78,11 @@ class Journal(Protocol):
 
     async def log(self, key: Key) -> list[Logged]:
         """The logged changes of one record, oldest first."""
+        ...
+
+    async def read(self, after: int, kinds: Collection[str], since: float, limit: int) -> Page:
+        """The log from the version after ``after`` on: changes of these kinds from the time ``since`` (epoch seconds)
+        on, about ``limit`` of them at most. What is asked for may be further on: read again from the page's version."""
         ...
 
     async def close(self) -> None: ...

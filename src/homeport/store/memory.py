@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 import msgspec
 
 from homeport.core.clock import Clock
 from homeport.store.errors import AppendFailed, Fenced, OutcomeUnknown
-from homeport.store.journal import Commit, Logged, Row
+from homeport.store.journal import Commit, Logged, Page, Row
 from homeport.store.keys import Key
 
 LOG_ROWS = 200_000
@@ -67,6 +67,17 @@ class MemoryJournal:
 
     async def log(self, key: Key) -> list[Logged]:
         return [entry for at, entry in self._log if at == key]
+
+    async def read(self, after: int, kinds: Collection[str], since: float, limit: int) -> Page:
+        oldest = self._log[0][1].version if self._log else 0
+        found: list[tuple[Key, Logged]] = []
+        for key, entry in self._log:
+            if entry.version <= after or key.kind not in kinds or entry.at < since:
+                continue
+            if len(found) >= limit and entry.version != found[-1][1].version:
+                return Page(tuple(found), found[-1][1].version, oldest)
+            found.append((key, entry))
+        return Page(tuple(found), max(after, self.version), oldest)
 
     async def close(self) -> None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic
 
@@ -64,7 +64,7 @@ class _Partition(Generic[R]):
         self.ordered: dict[str, dict[Hashable, dict[Hashable, Ranked[R]]]] = {name: {} for name in table.ordered}
         self.counts: dict[str, dict[Hashable, dict[Hashable, int]]] = {name: {} for name in table.counts}
 
-    def rerank(self, index: str, gone: set[Any], come: set[Any], id: str) -> None:
+    def rerank(self, index: str, gone: Collection[Any], come: Collection[Any], id: str) -> None:
         values = self.ordered[index]
         for value, part, rank in gone:
             parts = values[value]
@@ -83,6 +83,8 @@ class _Partition(Generic[R]):
 class Rows(Generic[R]):
     def __init__(self, table: Table[R]) -> None:
         self.table = table
+        self._indexes, self._global_indexes = tuple(table.indexes.items()), tuple(table.global_indexes.items())
+        self._ordered, self._counts = tuple(table.ordered.items()), tuple(table.counts.items())
         self._partitions: dict[tuple[str, str], _Partition[R]] = {}
         self._global: dict[str, dict[Hashable, list[Entry]]] = {name: {} for name in table.global_indexes}
 
@@ -134,10 +136,8 @@ class Rows(Generic[R]):
         old = part.records.get(id) if part else None
         if old is new:
             return old
-        moves = _moves(self.table.indexes, old, new)
-        global_moves = _moves(self.table.global_indexes, old, new)
-        rank_moves = _moves(self.table.ordered, old, new)
-        count_moves = _moves(self.table.counts, old, new)
+        moves, global_moves = _moves(self._indexes, old, new), _moves(self._global_indexes, old, new)
+        rank_moves, count_moves = _moves(self._ordered, old, new), _moves(self._counts, old, new)
         if part is None:
             part = self._partitions[scope] = _Partition(Scope(*scope), self.table)
         for name, gone, come in moves:
@@ -169,22 +169,25 @@ class Rows(Generic[R]):
 
 
 def _moves(
-    indexes: Mapping[str, Callable[[R], Iterable[Any]]], old: R | None, new: R | None
-) -> list[tuple[str, set[Any], set[Any]]]:
+    indexes: tuple[tuple[str, Callable[[R], Iterable[Any]]], ...], old: R | None, new: R | None
+) -> Sequence[tuple[str, Collection[Any], Collection[Any]]]:
     """For each index that is touched: its name, the values that the record leaves, and those that it comes under."""
+    if old is None:
+        return () if new is None else [(name, (), come) for name, values in indexes if (come := set(values(new)))]
+    if new is None:
+        return [(name, gone, ()) for name, values in indexes if (gone := set(values(old)))]
     moves = []
-    for name, values in indexes.items():
-        was = values(old) if old is not None else ()
-        now = values(new) if new is not None else ()
-        if was == now:  # most writes touch few indexes
-            continue
-        before, after = set(was), set(now)
-        if before != after:
+    for name, values in indexes:
+        was, now = values(old), values(new)
+        if was != now:  # most writes touch few indexes
+            before, after = set(was), set(now)
             moves.append((name, before - after, after - before))
     return moves
 
 
-def _move(buckets: dict[Hashable, list[Any]], gone: set[Hashable], come: set[Hashable], entry: Any) -> None:
+def _move(
+    buckets: dict[Hashable, list[Any]], gone: Collection[Hashable], come: Collection[Hashable], entry: Any
+) -> None:
     for value in gone:
         bucket = buckets[value]
         _remove(bucket, entry)
@@ -194,7 +197,7 @@ def _move(buckets: dict[Hashable, list[Any]], gone: set[Hashable], come: set[Has
         insort(buckets.setdefault(value, []), entry)
 
 
-def _recount(counts: dict[Hashable, dict[Hashable, int]], gone: set[Any], come: set[Any]) -> None:
+def _recount(counts: dict[Hashable, dict[Hashable, int]], gone: Collection[Any], come: Collection[Any]) -> None:
     for value, part in gone:
         parts = counts[value]
         parts[part] -= 1

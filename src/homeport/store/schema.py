@@ -40,7 +40,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             cause TEXT NOT NULL, old TEXT, new TEXT)""",
         "CREATE INDEX change_log_key ON change_log (account, region, kind, id)",
     ),
+    # By parts of 4,096 entries: an append then touches the few pages of the newest part, not one for each change.
+    (
+        "DROP INDEX change_log_key",
+        "CREATE INDEX change_log_part ON change_log (seq >> 12, substr(id, -8))",
+    ),
 )
+PART = 4096  # entries of a part of the log
 
 VERSION = "SELECT version FROM leader"
 LEAD = "UPDATE leader SET version = ? WHERE version = ?"
@@ -56,5 +62,12 @@ LOG = Insert("change_log (version, at, account, region, kind, id, cause, old, ne
 NEWEST_LOGGED = "SELECT max(seq) FROM change_log"
 OLDEST_LOGGED = "SELECT seq, at FROM change_log ORDER BY seq LIMIT ?"
 TRIM = "DELETE FROM change_log WHERE seq <= ?"
+FIRST_LOGGED = "SELECT seq, version FROM change_log WHERE seq >= ? ORDER BY seq LIMIT 1"
+LAST_LOGGED = "SELECT version FROM change_log WHERE seq < ? ORDER BY seq DESC LIMIT 1"
+# Some of the log, by its primary key; the bodies of what isn't wanted aren't read.
+PART_OF_LOG = """SELECT account, region, kind, id, version, at, cause, CAST(old AS BLOB), CAST(new AS BLOB)
+    FROM change_log WHERE seq >= ? AND seq < ? AND at >= ? AND kind IN (SELECT value FROM json_each(?)) ORDER BY seq"""
+# What one part of the log tells of a record. (+id: else SQLite puts :id into the indexed expression.)
 STORY = """SELECT version, at, cause, CAST(old AS BLOB), CAST(new AS BLOB) FROM change_log
-    WHERE account = ? AND region = ? AND kind = ? AND id = ? ORDER BY seq"""
+    WHERE seq >> 12 = :part AND substr(id, -8) = substr(:id, -8)
+    AND account = :account AND region = :region AND kind = :kind AND +id = :id ORDER BY seq"""

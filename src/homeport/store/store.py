@@ -12,7 +12,7 @@ import contextlib
 import gc
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -30,6 +30,8 @@ from homeport.store.watch import Watch
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
+LOGGED_AT_ONCE = 1000  # changes that are read from the log in one go, beside the event loop
+RECALLED_AT_ONCE = 100  # of these that are made into records before others get their turn (a few milliseconds)
 PROBE_INTERVAL = 1.0  # seconds between probes of a journal that failed, at most one
 
 
@@ -42,6 +44,15 @@ class Counters(msgspec.Struct):
     append_failures: int = 0
     append_seconds: float = 0.0  # of successful appends
     largest_append: int = 0  # commits
+
+
+class Past(NamedTuple):
+    """A part of what happened, oldest first, whole versions only. All up to ``version`` has been read; ``oldest`` is
+    the first version that the log still has, 0 where it is empty."""
+
+    changes: tuple[Change, ...]
+    version: int
+    oldest: int
 
 
 class _Staged(NamedTuple):
@@ -160,19 +171,38 @@ class Store:
             raise StoreClosed(self._shut)
         return View(self._tables, self.version, self._clock.wall())
 
-    def watch(self, *kinds: str) -> Watch:
-        """A watch on these kinds of records, or on all where none is named."""
-        watch = Watch(self._unwatch)
+    def watch(self, *kinds: str, most: int | None = None) -> Watch:
+        """A watch on these kinds of records, or on all where none is named. ``most``: see ``Watch``."""
+        watch = Watch(self._unwatch, most)
         self._watches.append((frozenset(kinds), watch))
         return watch
 
     async def story(self, scope: tuple[str, str], kind: str, id: str) -> list[Change]:
         """Every logged change of a record, oldest first (``old`` and ``new`` as JSON objects)."""
         key = Key(scope[0], scope[1], kind, id)
+        members = self._codecs[kind].members
         return [
-            Change(key, _json(entry.old), _json(entry.new), entry.version, entry.at, entry.cause)
+            Change(key, members(entry.old), members(entry.new), entry.version, entry.at, entry.cause)
             for entry in await self._journal.log(key)
         ]
+
+    async def logged(
+        self, after: int, kinds: Collection[str], *, since: float = 0.0, limit: int = LOGGED_AT_ONCE
+    ) -> Past:
+        """A part of the change log, from the version after ``after`` on, as ``Journal.read`` has it: with records of
+        the tables. What an older program wrote, and no record of today can be made of, is left out."""
+        page = await self._journal.read(after, kinds, since, limit)
+        found: list[Change] = []
+        for place, (key, entry) in enumerate(page.entries, 1):
+            if place % RECALLED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            codec = self._codecs[key.kind]
+            try:
+                old, new = codec.recall(entry.old), codec.recall(entry.new)
+            except ValueError:
+                continue
+            found.append(Change(key, old, new, entry.version, entry.at, entry.cause))
+        return Past(tuple(found), page.version, page.oldest)
 
     def _accept(self, row: Row) -> Row | None:
         codec = self._codecs.get(row.key.kind)
@@ -308,7 +338,3 @@ class Store:
 
     def _unwatch(self, watch: Watch) -> None:
         self._watches = [entry for entry in self._watches if entry[1] is not watch]
-
-
-def _json(body: bytes | None) -> Any:
-    return None if body is None else msgspec.json.decode(body)

@@ -14,15 +14,20 @@ class Watch:
 
     It collects from the moment it is made until it is closed, and is meant for one reader. What hasn't been read
     when a reader is cancelled is there for the next call.
+
+    ``most``: of a reader that is further behind than so many changes, they are dropped, and it is ``missed``: it reads
+    the log instead.
     """
 
-    def __init__(self, leave: Callable[[Watch], None]) -> None:
-        self._leave = leave
+    def __init__(self, leave: Callable[[Watch], None], most: int | None = None) -> None:
+        self._leave, self._most = leave, most
+        self.missed = False
         self._changes: list[Change] = []
         self._some = asyncio.Event()
 
     async def changes(self) -> list[Change]:
-        """Waits for at least one change and returns all that have come since the last call."""
+        """Waits for at least one change and returns all that have come since the last call; none where some were
+        missed."""
         await self._some.wait()
         self._some.clear()
         changes, self._changes = self._changes, []
@@ -33,7 +38,10 @@ class Watch:
         return dict.fromkeys(change.key for change in await self.changes())
 
     def deliver(self, changes: Sequence[Change]) -> None:
-        self._changes.extend(changes)
+        if self._most is not None and len(self._changes) + len(changes) > self._most:
+            self._changes, self.missed = [], True
+        elif not self.missed:
+            self._changes.extend(changes)
         self._some.set()
 
     def close(self) -> None:

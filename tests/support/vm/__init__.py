@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+PATIENCE = int(os.environ.get("HOMEPORT_VM_PATIENCE") or 1)  # times as long as usual is waited
 BOOT_SECONDS = 240  # emulated, on a busy machine
 MEMORY = 1536  # MiB
 # What costs an emulated machine most: mitigations, reading a clock that is a device, waiting for RCU's grace periods.
 QUICK = "mitigations=off tsc=reliable clocksource=tsc no5lvl rcupdate.rcu_expedited=1"
 API = 4566  # the port in the machine that `Machine.port` on this one leads to
+HOST = "127.0.0.2"  # the address of this machine's loopback, one that Homeport speaks TLS on, …
+OUTSIDE = "10.0.2.100:4567"  # … that the machine reaches here at `Machine.outside`, and nothing else of this one
+RELAY = Path(__file__).with_name("relay.py")
 
 
 def say(text: str) -> None:
@@ -27,7 +32,8 @@ class Machine:
     """One machine. ``cut_power`` and ``start`` are a power cut: the disk stays as it was.
 
     ``disks``: read-only file systems, mounted in the machine where they are keyed. ``port``: the port on this machine's
-    loopback that leads to Homeport's API in the machine, which can't reach anything outside it.
+    loopback that leads to Homeport's API in the machine, which reaches nothing outside but ``outside``, the port at
+    HOST that it sees as OUTSIDE.
     """
 
     def __init__(self, cache: Path, work: Path, disks: dict[str, Path]) -> None:
@@ -36,9 +42,7 @@ class Machine:
         base = (cache / "base.qcow2").absolute()
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(self.disk)]
         subprocess.run(create, check=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port, self.outside = _free("127.0.0.1"), _free(HOST)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -55,8 +59,9 @@ class Machine:
         say(f"booted in {time.monotonic() - began:.0f} s")
 
     def run(self, command: str, seconds: float = 120, check: bool = True) -> str:
-        """Output (both streams) of a shell command. Raises AssertionError where it fails or takes longer."""
-        self._file.write(json.dumps({"cmd": command, "timeout": seconds}).encode() + b"\n")
+        """Output (both streams) of a shell command. Raises AssertionError where it fails or takes longer (``PATIENCE``
+        times)."""
+        self._file.write(json.dumps({"cmd": command, "timeout": seconds * PATIENCE}).encode() + b"\n")
         self._file.flush()
         answer = self._answer(seconds + 30)
         assert not check or answer["rc"] == 0, f"{command!r} exited with {answer['rc']}:\n{answer['out']}"
@@ -73,7 +78,7 @@ class Machine:
             self._process = None
 
     def _answer(self, seconds: float) -> dict[str, object]:
-        self._socket.settimeout(seconds)
+        self._socket.settimeout(seconds * PATIENCE)
         try:
             line = self._file.readline()
         except TimeoutError:
@@ -100,12 +105,17 @@ class Machine:
             *("-device", "virtio-serial", "-chardev", f"socket,id=c,path={path},server=on,wait=off"),
             *("-device", "virtserialport,chardev=c,name=vm.cmd"),
             *("-object", "rng-random,id=r,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=r"),
-            *("-netdev", f"user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:{API}"),
+            *("-netdev", self._network()),
             *("-device", "virtio-net-pci,netdev=n,romfile="),
         ]
         for disk in self.disks.values():
             argv += ["-drive", f"file={disk},format=raw,if=virtio,readonly=on"]
         return argv
+
+    def _network(self) -> str:
+        relay = shlex.join([sys.executable, "-I", "-S", str(RELAY), HOST, str(self.outside)])
+        ports = f"hostfwd=tcp:127.0.0.1:{self.port}-:{API},guestfwd=tcp:{OUTSIDE}-cmd:{relay}"
+        return f"user,id=n,restrict=on,{ports}"
 
     def _connect(self, path: Path) -> socket.socket:
         end = time.monotonic() + 30
@@ -121,6 +131,13 @@ class Machine:
                 time.sleep(0.05)
             else:
                 return made
+
+
+def _free(address: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _set_up(disks: dict[str, Path]) -> str:

@@ -20,8 +20,17 @@ def run(job):
     return {"rc": done.returncode, "out": done.stdout.decode(errors="replace")}
 
 
+def opened():
+    """The port, however long the machine takes to find it; open as long as it runs."""
+    while True:
+        try:
+            return open("/dev/virtio-ports/vm.cmd", "r+b", buffering=0)
+        except FileNotFoundError:
+            time.sleep(0.2)
+
+
 def main():
-    port = open("/dev/virtio-ports/vm.cmd", "r+b", buffering=0)  # noqa: SIM115 (open as long as the machine runs)
+    port = opened()
     port.write(b'{"ready":true}\n')
     pending = b""
     while True:

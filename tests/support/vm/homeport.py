@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 
 from support.homeport import Homeport
-from support.vm import API, Machine
+from support.vm import API, Machine, say
 
 PACKAGES, FOLDER = "/opt/packages", "/opt/homeport"
+STARTS = 3  # attempts of what must be ready within a minute
 # The programs that `make setup` installs, here of packages that were installed outside the machine.
 _INSTALL = f"""
 set -e
@@ -25,23 +26,35 @@ install aws awscli
 
 
 class GuestHomeport(Homeport):
-    """As a Homeport on this machine, but its commands run in the test machine. Clients reach it through a port here."""
+    """As a Homeport on this machine, but its commands run in the test machine. Clients reach it through a port here.
+    ``state``: its folder there."""
 
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(Path("/var/lib/homeport"))
+    def __init__(self, machine: Machine, state: str = "/var/lib/homeport") -> None:
+        super().__init__(Path(state))
         self.machine, self.port = machine, API
         machine.run(_INSTALL)
 
     def command(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs ``homeport ARGV``."""
-        line = f"homeport {shlex.join(argv)}"
+        """Runs ``homeport ARGV``; what didn't start within a minute is started again. That may be too short for an
+        emulated processor of a busy machine, and the next time its disk is in memory."""
+        done = self._command(*argv)
+        for _ in range(STARTS - 1):
+            if done.returncode == 0 or "didn't start" not in done.stderr:
+                break
+            say(f"homeport {argv[0]}: {done.stderr.strip()}")
+            done = self._command(*argv)
+        assert not check or done.returncode == 0, (
+            f"homeport {shlex.join(argv)} exited with {done.returncode}:\n{done.stdout}{done.stderr}{self.tails()}"
+        )
+        return done
+
+    def _command(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        line = f"homeport {shlex.join(argv)} --state {self.state}"
         answer = self.machine.run(f"{line} 2>/tmp/stderr; code=$?; echo; echo $code; cat /tmp/stderr")
         parts = re.fullmatch(r"(.*)\n(\d+)\n(.*)", answer, re.DOTALL)
         assert parts, answer
         output, code, errors = parts.groups()
-        done = subprocess.CompletedProcess(argv, int(code), output, errors)
-        assert not check or done.returncode == 0, f"{line} exited with {code}:\n{output}{errors}{self.tails()}"
-        return done
+        return subprocess.CompletedProcess(argv, int(code), output, errors)
 
     def load(self, image: str) -> None:
         self.command("image", "load", f"{FOLDER}/{image}.tar")

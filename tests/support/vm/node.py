@@ -6,10 +6,10 @@ import time
 from typing import Any
 
 from support.tasks import Tasks
-from support.vm import Machine, say
+from support.vm import PATIENCE, Machine, say
 from support.vm.homeport import GuestHomeport
 
-SLOW = 120  # seconds: an emulated processor is 30 times slower, and shared
+SLOW = 120 * PATIENCE  # seconds: an emulated processor is 30 times slower, and shared
 # What Homeport may not leave behind, one line each: namespaces, links, routes, rules, mounts, cgroups, processes.
 INVENTORY = r"""
 ls /run/netns 2>/dev/null | sed 's/^/netns /'
@@ -35,12 +35,13 @@ class Guest:
         self.machine = machine
         machine.run("ip netns add first; ip netns delete first")  # leaves the mount of /run/netns, which all share
         self.before = self.inventory()
-        self.homeport = GuestHomeport(machine)
+        self.homeport, self.runs = GuestHomeport(machine), False
 
     def up(self) -> None:
         """Returns when the control plane answers and its node is connected, whatever ran before."""
         began = time.monotonic()
         self.homeport.up()
+        self.runs = True
         say(f"up after {time.monotonic() - began:.0f} s")
         self.tasks = Tasks(self.homeport)
 

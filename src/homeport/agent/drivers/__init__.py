@@ -79,12 +79,14 @@ class Observed(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """Bytes of an image fetched so far, and in all where known."""
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Bytes of an image fetched so far, and in all where known; and the digest that its name stands for, once that is
+    known."""
 
     image: str
     done: int
     total: int
+    digest: str = ""
 
 
 class Driver(Protocol):

@@ -23,7 +23,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     ``exit_code`` (None: never; a restart runs as long again); ``ends`` with an exit, an out-of-memory kill, or lost by
     the runtime. ``stops``: seconds from the stop signal to the exit with ``stop_code``; None: it ignores the signal.
     ``check``: the exit code of a command that is run in it at this time on the loop's clock (None: it hangs), after
-    ``check_seconds``."""
+    ``check_seconds``; from ``sours`` seconds after its start on it is 1."""
 
     pull_seconds: float = 0.5
     create_seconds: float = 0.07
@@ -38,6 +38,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     stop_code: int = 143
     check_seconds: float = 0.05
     check: Callable[[float], int | None] = lambda now: 0
+    sours: float | None = None
 
 
 class FakeContainer:
@@ -45,6 +46,11 @@ class FakeContainer:
         self.plan, self.behaviour = plan, behaviour
         self.seen = Observed(id=plan.id, state="created", labels=plan.labels)
         self.starts = 0
+        self.began = 0.0  # on the loop's clock
+
+    def check(self, now: float) -> int | None:
+        sours = self.behaviour.sours
+        return 1 if sours is not None and now >= self.began + sours else self.behaviour.check(now)
 
 
 class FakeRuntime:
@@ -66,6 +72,10 @@ class FakeRuntime:
 
     def unwatch(self, queue: asyncio.Queue[str]) -> None:
         self._watchers.remove(queue)
+
+    def digest(self, reference: str) -> str:
+        """Of the manifest that a reference names."""
+        return reference.partition("@")[2] or f"sha256:{reference.encode().hex():0>64}"[:71]
 
     def running(self) -> list[str]:
         return [id for id, c in self.containers.items() if c.seen.state == "running"]
@@ -100,7 +110,7 @@ class FakeRuntime:
     def start(self, container: FakeContainer) -> None:
         id, behaviour = container.plan.id, container.behaviour
         assert container.seen.state == "created", f"{id} was started twice"
-        container.starts += 1
+        container.starts, container.began = container.starts + 1, asyncio.get_running_loop().time()
         self.history.append(("start", id))
         container.seen = msgspec.structs.replace(container.seen, state="running", pid=1, started_at=self._wall())
         if behaviour.runs is not None:
@@ -170,14 +180,16 @@ class FakeDriver:
         image, behaviour = self._runtime.images.get(reference), self._runtime.behave(reference)
         if image is not None:
             return image
+        digest = "" if behaviour.pull_error is not None else self._runtime.digest(reference)
         for done in (0, 50):
-            progress(Progress(image=reference, done=done, total=100))
+            progress(Progress(image=reference, done=done, total=100, digest=digest))
             await asyncio.sleep(behaviour.pull_seconds / 2)
         self._fault("pull", reference)
         if behaviour.pull_error is not None:
             raise DriverError("CannotPullContainerError", behaviour.pull_error)
-        image = Image(reference=reference, digest=f"sha256:{reference.encode().hex():0>64}"[:71])
-        return self._runtime.images.setdefault(reference, image)
+        image = Image(reference=reference, digest=digest)
+        self._runtime.images.setdefault(reference, image)
+        return image
 
     async def create(self, plan: ContainerPlan) -> None:
         behaviour = self._runtime.behave(plan.spec.image)
@@ -218,7 +230,7 @@ class FakeDriver:
         self._fault("exec", id)
         if container is None or container.seen.state != "running":
             raise DriverError("CannotStartContainerExecError", f"{id} does not run")
-        code = container.behaviour.check(asyncio.get_running_loop().time())
+        code = container.check(asyncio.get_running_loop().time())
         late = code is None or container.behaviour.check_seconds > seconds
         await asyncio.sleep(seconds if late else container.behaviour.check_seconds)
         return None if late else code

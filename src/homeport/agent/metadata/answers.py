@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from homeport.agent.metadata import protection, routes, shapes
+from homeport.agent.metadata import routes, shapes
 from homeport.agent.metadata.environment import endpoint_id
 from homeport.agent.plan import Facts, TaskGoal
 from homeport.agent.report import runtime_id
@@ -33,26 +33,24 @@ def answer(
     facts: Facts,
     key: bytes,
     statistics: Statistics,
-    body: bytes | None = None,
 ) -> Answer:
-    """``goal`` and ``facts`` of the task that asks, ``key`` that of the node's endpoint ids; ``body`` of a PUT, None
-    with any other method."""
+    """``goal`` and ``facts`` of the task that asks, ``key`` that of the node's endpoint ids. Everything but the task's
+    protection."""
     match route:
-        case routes.Protection(endpoint):
-            known = _by_endpoint(goal, key, endpoint) is not None
-            return Answer(*protection.state(goal.arn if known else None, body))
+        case routes.Protection():
+            raise ValueError("protection is asked of the control plane")
         case routes.Fault(endpoint):
-            return _no_fault(goal, endpoint, known=_by_endpoint(goal, key, endpoint) is not None)
+            return _no_fault(goal, endpoint, known=named(goal, key, endpoint) is not None)
         case routes.Credentials(version):
             return _no_credentials(version, route.id)
         case routes.Task(version, about, endpoint, tags):
-            if endpoint is not None and _by_endpoint(goal, key, endpoint) is None:
+            if endpoint is not None and named(goal, key, endpoint) is None:
                 return _unknown(version, "task", about, f"unable to get task ARN from v3 endpoint ID: {endpoint}")
             if about == "metadata":
                 return Answer(200, shapes.task(version, goal, facts, tags=tags))
             return Answer(200, {runtime_id(goal, c.name): statistics(c) for c in goal.spec.containers})
         case routes.Container(version, about, endpoint):
-            spec = _by_endpoint(goal, key, endpoint)
+            spec = named(goal, key, endpoint)
             text = f"unable to get container ID from v3 endpoint ID: {endpoint}"
         case routes.Sibling(about, id):
             version = "v2"
@@ -69,7 +67,7 @@ def answer(
     return Answer(200, found)
 
 
-def _by_endpoint(goal: TaskGoal, key: bytes, endpoint: str) -> ContainerSpec | None:
+def named(goal: TaskGoal, key: bytes, endpoint: str) -> ContainerSpec | None:
     """The task's container of that endpoint id; the id of any other task's is as good as none."""
     asked = endpoint.encode()
     return next(

@@ -19,16 +19,28 @@ def endpoint_id(key: bytes, task_id: str, container: str) -> str:
     return hmac.new(key, f"{task_id}/{container}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def variables(goal: TaskGoal, container: str, key: bytes, api: bool = True) -> dict[str, str]:
+def in_machine(goal: TaskGoal) -> bool:
+    """Whether the task's network is that of its machine."""
+    return goal.spec.interface is None and goal.spec.network_mode == "host"
+
+
+def variables(
+    goal: TaskGoal, container: str, key: bytes, api: bool = True, machine: str | None = None
+) -> dict[str, str]:
     """What is added to the container's environment where its definition says nothing else. ``api``: SDKs in it shall
-    reach this control plane. A task without an interface of its own and outside of the bridge can't reach the address
-    and gets nothing."""
+    reach this control plane. ``machine``: URL of the endpoint for tasks in the machine's own network, which leads to no
+    API; None where there is none. A task without any network gets nothing."""
+    if in_machine(goal):
+        return _own(machine, endpoint_id(key, goal.task_id, container)) if machine else {}
     if goal.spec.interface is None and goal.spec.network_mode != "bridge":
         return {}
-    id = endpoint_id(key, goal.task_id, container)
-    own = {
-        "ECS_CONTAINER_METADATA_URI": f"{BASE}/v3/{id}",
-        "ECS_CONTAINER_METADATA_URI_V4": f"{BASE}/v4/{id}",
-        "ECS_AGENT_URI": f"{BASE}/api/{id}",
-    }
+    own = _own(BASE, endpoint_id(key, goal.task_id, container))
     return own | ({f"AWS_ENDPOINT_URL_{service}": BASE for service in SERVICES} if api else {})
+
+
+def _own(base: str, id: str) -> dict[str, str]:
+    return {
+        "ECS_CONTAINER_METADATA_URI": f"{base}/v3/{id}",
+        "ECS_CONTAINER_METADATA_URI_V4": f"{base}/v4/{id}",
+        "ECS_AGENT_URI": f"{base}/api/{id}",
+    }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from functools import lru_cache
+from ipaddress import IPv4Network
 from typing import NamedTuple
 
 
@@ -18,6 +19,7 @@ class Range(NamedTuple):
         return max(0, self.last - self.first + 1)
 
 
+@lru_cache(1024)
 def private_range(cidr: str) -> Range:
     """A subnet's usable addresses. AWS keeps the first four (network, router, DNS, future use) and the last one."""
     network = IPv4Network(cidr)
@@ -49,9 +51,10 @@ def choose(usable: Range, last: int, taken: Callable[[int], bool]) -> int | None
 
 
 def text(address: int) -> str:
-    return str(IPv4Address(address))
+    return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
 
 
+@lru_cache(1024)
 def gateway(subnet_cidr: str) -> str:
     """A subnet's router: its second address."""
     return text(int(IPv4Network(subnet_cidr).network_address) + 1)

@@ -104,7 +104,7 @@ class SecurityGroup(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     tags: dict[str, str] = {}
 
 
-class NetworkInterface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class NetworkInterface(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """An elastic network interface (its owner is a task's attachment)."""
 
     id: str  # eni-…

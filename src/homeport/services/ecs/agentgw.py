@@ -2,7 +2,7 @@
 
 The dispatcher turns durable changes into work of the sessions concerned, by indexes; the sessions send. A node that has
 been silent for ``LOST_SECONDS`` is given up. Addresses of deleted interfaces are released once every node has
-acknowledged a state of the groups without them.
+acknowledged a state of the groups without them. Connections end with the access key that they were signed with.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from homeport.core.ids import Ids
 from homeport.services.ec2 import eni, groups
 from homeport.services.ec2.model import GROUPS, INTERFACES
 from homeport.services.ecs import effects, lifecycle, rooms
+from homeport.services.ecs.agentlines import Line, Lines, ended
 from homeport.services.ecs.agentsession import Session, Socket
 from homeport.services.ecs.metrics import Metrics
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance
 from homeport.services.ecs.model.task import TASKS
 from homeport.services.ecs.telemetry import TelemetrySession
+from homeport.services.iam.model import ACCESS_KEYS
 from homeport.store import Change, Scope, Store, StoreClosed, Tx, View, Watch
 
 log = logging.getLogger("homeport.ecs.agentgw")
@@ -46,6 +48,7 @@ class Gateway:
         self.metrics = Metrics()
         self._sessions: dict[str, Session] = {}  # by the instance's ARN
         self._telemetry: dict[str, set[TelemetrySession]] = {}  # the same
+        self._lines = Lines()
         self._silent: dict[str, float] = {}  # instances without a session: mono time since when
         self._left_alone: set[str] = set()  # those whose silence has no further consequence
         self._floors: dict[str, int] = {}  # their floors when they left
@@ -55,7 +58,7 @@ class Gateway:
 
     async def run(self) -> None:
         """For ever."""
-        kinds = (TASKS.kind, INTERFACES.kind, GROUPS.kind, INSTANCES.kind)
+        kinds = (TASKS.kind, INTERFACES.kind, GROUPS.kind, INSTANCES.kind, ACCESS_KEYS.kind)
         async with self._store.watch(*kinds) as watch, asyncio.TaskGroup() as group:
             await self._begin()
             group.create_task(self._dispatch(watch), name="agent gateway: changes")
@@ -64,9 +67,13 @@ class Gateway:
     async def session(self, principal: Principal, query: Mapping[str, str], socket: Socket) -> None:
         """Serves one websocket until it ends. Raises AwsError, before anything is sent, where the caller has no such
         instance."""
-        if "containerInstance" in query:
-            await self._hear(principal, query["containerInstance"], socket)
-            return
+        with self._lines.open(principal.access_key_id) as line:
+            if "containerInstance" in query:
+                await self._hear(principal, query["containerInstance"], socket, line)
+            else:
+                await self._serve(principal, query, socket, line)
+
+    async def _serve(self, principal: Principal, query: Mapping[str, str], socket: Socket, line: Line) -> None:
         arn = query.get("containerInstanceArn", "")
         scope, instance = await self._store.read(lambda view: _admitted(view, principal, arn))
         if _replaced(instance, query.get("agentHash", "")):
@@ -80,16 +87,22 @@ class Gateway:
             replaced.end("replaced by a newer connection")
         try:
             await self._store.update(partial(_connected, scope=scope, id=instance.id), f"{principal.arn} connected")
-            await session.run()
+            carried = line.carry(session)
+            if carried:
+                await session.run()
         finally:
             left = self._forget(session)
         if left:  # not when the server is ending: the next start notes that everyone is away
             await self._note_away([arn])
+        if not carried:
+            raise ended()
 
-    async def _hear(self, principal: Principal, arn: str, socket: Socket) -> None:
+    async def _hear(self, principal: Principal, arn: str, socket: Socket, line: Line) -> None:
         """Serves a websocket of telemetry."""
         await self._store.read(lambda view: _admitted(view, principal, arn))
         telemetry = TelemetrySession(arn, self._store, self.metrics, self._clock, self._ids, socket)
+        if not line.carry(telemetry):
+            raise ended()
         self._telemetry.setdefault(arn, set()).add(telemetry)
         try:
             await telemetry.run()
@@ -169,6 +182,8 @@ class Gateway:
                     self._drop(record.arn)
                 elif record.arn not in self._sessions:
                     self._silent.setdefault(record.arn, self._clock.mono())
+            case ACCESS_KEYS.kind if change.old is not None:
+                self._lines.end(change.key.id)
 
     def _drop(self, arn: str) -> None:
         """Forgets an instance that is no more."""

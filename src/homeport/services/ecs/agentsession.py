@@ -111,12 +111,14 @@ class Session:
 
     def task_changed(self, change: Change) -> None:
         before, after = change.old, change.new
-        had = before.interface_id if before is not None else None
-        has = after.interface_id if after is not None else None
-        self._dirty[change.key] = had or has or self._dirty.get(change.key)
         if after is None or after.node_status == NodeStatus.STOPPED:
             self._haunting.discard(change.key)
             self._sent.pop(change.key, None)
+        if before is not None and after is not None and _alike(before, after):
+            return
+        had = before.interface_id if before is not None else None
+        has = after.interface_id if after is not None else None
+        self._dirty[change.key] = had or has or self._dirty.get(change.key)
         self._work.set()
 
     def groups_changed(self, group_ids: set[str], version: int) -> None:
@@ -327,6 +329,15 @@ class Session:
                 self._accepted.set()
 
 
+def _alike(before: Task, after: Task) -> bool:
+    """Whether a node has to be told the same of both: most changes are of what it has told itself."""
+    return (before.desired_status, before.instance, before.interface_id) == (
+        after.desired_status,
+        after.instance,
+        after.interface_id,
+    )
+
+
 def _readable_start(view: View, scope: Scope, task: Task) -> PayloadTask | None:
     """``_start``, or None where something that the task needs is gone: one such task must not hold up the others."""
     try:
@@ -365,7 +376,7 @@ def _hand(tx: Tx, keys: dict[Key, None]) -> None:
     for key in keys:
         task = tx.get(TASKS, key.scope, key.id)
         if task is not None:
-            effects.save(tx, key.scope, task, lifecycle.handed(task))
+            effects.told(tx, key.scope, task, lifecycle.handed(task))
 
 
 def _failed(tx: Tx, keys: Sequence[Key], reason: str) -> None:
@@ -373,4 +384,4 @@ def _failed(tx: Tx, keys: Sequence[Key], reason: str) -> None:
         task = tx.get(TASKS, key.scope, key.id)
         if task is not None:
             report = TaskReport(cluster="", task=task.arn, status="STOPPED", reason=reason)
-            effects.save(tx, key.scope, task, lifecycle.reported(task, report, tx.now))
+            effects.told(tx, key.scope, task, lifecycle.reported(task, report, tx.now))

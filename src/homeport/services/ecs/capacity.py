@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from homeport.core.errors import invalid_parameter
@@ -55,15 +55,22 @@ def _check_numbers(strategy: Strategy) -> None:
 
 def split(strategy: Strategy, count: int) -> list[str]:
     """The provider of each of ``count`` tasks: first the base, then whichever is furthest behind its weight."""
-    chosen: list[str] = []
-    for item in strategy:
-        chosen += [item["capacityProvider"]] * min(int(item.get("base") or 0), count - len(chosen))
+    return list(more(strategy, {}, count))
+
+
+def more(strategy: Strategy, there: Mapping[str, int], count: int) -> Iterator[str]:
+    """The provider of each of ``count`` further tasks, where so many are on each already."""
     weights = {i["capacityProvider"]: int(i.get("weight") or 0) or int(len(strategy) == 1) for i in strategy}
-    given = dict.fromkeys(weights, 0)
+    bases = {i["capacityProvider"]: int(i.get("base") or 0) for i in strategy}
+    held = {name: min(there.get(name, 0), base) for name, base in bases.items()}
+    given = {name: there.get(name, 0) - held[name] for name in weights}
     total = sum(weights.values())
-    while len(chosen) < count:
-        placed = sum(given.values()) + 1
-        provider = max(weights, key=lambda name: weights[name] * placed / total - given[name])
-        given[provider] += 1
-        chosen.append(provider)
-    return chosen
+    for _ in range(count):
+        provider = next((name for name, base in bases.items() if held[name] < base), None)
+        if provider is not None:
+            held[provider] += 1
+        else:
+            placed = sum(given.values()) + 1
+            provider = max(weights, key=lambda name: weights[name] * placed / total - given[name])
+            given[provider] += 1
+        yield provider

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -13,8 +13,11 @@ from homeport.services.ecs import cluster_rules, names
 from homeport.services.ecs.capacity import FARGATE_PROVIDERS
 from homeport.services.ecs.model.capacity_provider import PROVIDERS, CapacityProvider
 from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
+from homeport.services.ecs.model.deployment import Configuration
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance
+from homeport.services.ecs.model.service import SERVICES
 from homeport.services.ecs.model.task import TASKS
+from homeport.services.ecs.model.task_set import TASK_SETS
 from homeport.store import Scope, Tx, View
 
 
@@ -56,8 +59,23 @@ def association(
 
 
 def used(view: View, scope: tuple[str, str], cluster: Cluster, gone: Iterable[str]) -> bool:
-    """Whether tasks of the cluster that aren't over use any of these capacity providers."""
-    return not view.counts(TASKS, scope, "providers", cluster.arn).keys().isdisjoint(gone)
+    """Whether services of the cluster, or tasks that aren't over, use any of these capacity providers."""
+    providers = frozenset(gone)
+    return not view.counts(TASKS, scope, "providers", cluster.arn).keys().isdisjoint(providers) or any(
+        item["capacityProvider"] in providers
+        for configuration in _of_services(view, scope, cluster)
+        for item in configuration.capacity_strategy
+    )
+
+
+def _of_services(view: View, scope: tuple[str, str], cluster: Cluster) -> Iterator[Configuration]:
+    """What the cluster's services run, and their task sets."""
+    for status in ("ACTIVE", "DRAINING"):
+        for service in view.find(SERVICES, scope, "cluster", (cluster.arn, status)):
+            if service.configuration is not None:
+                yield service.configuration
+            if service.controller == "EXTERNAL":
+                yield from (s.configuration for s in view.find(TASK_SETS, scope, "service", service.id))
 
 
 def clusters_of(view: View, scope: tuple[str, str], name: str) -> list[Cluster]:

@@ -11,6 +11,7 @@ from homeport.core.errors import AwsError
 from homeport.services.ecs import names
 from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
 from homeport.services.ecs.model.instance import INSTANCES
+from homeport.services.ecs.model.service import SERVICES, ServiceStatus
 from homeport.services.ecs.model.task import TASKS, TaskStatus
 from homeport.store import View
 
@@ -20,13 +21,15 @@ KEPT_SECONDS = 3600.0  # how long a deleted cluster can still be described
 
 class ClusterCounts(msgspec.Struct, frozen=True):
     """How much of each a cluster holds. ``pending`` are tasks on their way to RUNNING, ``ending`` those on their way to
-    STOPPED; stopped ones don't count."""
+    STOPPED; stopped ones don't count. ``services`` are ACTIVE ones, ``draining`` those that were deleted but have tasks
+    still."""
 
     instances: int = 0
     running: int = 0
     pending: int = 0
     ending: int = 0
     services: int = 0
+    draining: int = 0
 
 
 _PENDING = (TaskStatus.PROVISIONING, TaskStatus.PENDING, TaskStatus.ACTIVATING)
@@ -80,6 +83,8 @@ def counts(view: View, scope: tuple[str, str], arn: str) -> ClusterCounts:
         running=tasks(TaskStatus.RUNNING),
         pending=tasks(*_PENDING),
         ending=tasks(*_ENDING),
+        services=view.count(SERVICES, scope, "cluster", (arn, "ACTIVE")),
+        draining=view.count(SERVICES, scope, "cluster", (arn, "DRAINING")),
     )
 
 
@@ -91,3 +96,9 @@ def launch_types(view: View, scope: tuple[str, str], arn: str) -> tuple[Counter[
         return Counter(task.launch_type for some in found for task in some)
 
     return tasks(TaskStatus.RUNNING), tasks(*_PENDING)
+
+
+def service_launch_types(view: View, scope: tuple[str, str], arn: str, status: ServiceStatus) -> Counter[str]:
+    """How many services of a status run tasks of each launch type; those with task sets alone aren't of any."""
+    found = view.find(SERVICES, scope, "cluster", (arn, status))
+    return Counter(service.configuration.runs_on for service in found if service.configuration is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from homeport.core import arn
@@ -46,13 +47,11 @@ def lookup(view: View, scope: tuple[str, str], text: str) -> TaskDefinition | No
 
 def of_task(view: View, scope: tuple[str, str], text: str) -> TaskDefinition | None:
     """As ``lookup``, and for stopped tasks also one that is DELETED by now."""
-    name = names.local(scope, "task-definition", text)
-    if name is None:
+    named = _named(*scope, text)
+    if named is None:
         return None
-    family, colon, number = name.partition(":")
-    if colon:
-        revision = _revision(number)
-    else:
+    family, revision = named
+    if revision is None:
         known = view.get(FAMILIES, scope, family)
         if known is None or known.newest_active is None:
             return None
@@ -104,6 +103,16 @@ def unsupported(definition: TaskDefinition, architecture: str = "X86_64", launch
     """The text of RunTask's UnsupportedFeatureException where the definition asks for what nodes of this
     ``architecture`` (X86_64 or ARM64) can't do yet for tasks of the ``launch_type``, else None."""
     return support.unsupported(definition.members, architecture, launch_type)
+
+
+@lru_cache(4096)  # every look at a service, every start and every payload asks for few definitions
+def _named(account: str, region: str, text: str) -> tuple[str, int | None] | None:
+    """The family and revision (None: the newest) that ``text`` means; None for an ARN of another account."""
+    name = names.local((account, region), "task-definition", text)
+    if name is None:
+        return None
+    family, colon, number = name.partition(":")
+    return family, _revision(number) if colon else None
 
 
 def _revision(number: str) -> int:

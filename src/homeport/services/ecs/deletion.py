@@ -1,13 +1,15 @@
 """Ending the deletion of task definitions: when nothing runs with them any more, and when nothing is told of them.
 
-DELETE_IN_PROGRESS → DELETED (no task runs with it; callers don't find it) → gone (no stopped task names it either).
-Both turns are taken by whoever makes them possible: the task loop at ``wake_at``, and what stops or forgets a task.
+DELETE_IN_PROGRESS → DELETED (no task runs with it and no service starts any; callers don't find it) → gone (no stopped
+task names it either). Both turns are taken by whoever makes them possible: the task loop at ``wake_at``, and what stops
+or forgets a task. Whether services have let go of it is looked at now and then.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from homeport.services.ecs import deployments
 from homeport.services.ecs.model.definition import (
     DEFINITIONS,
     DELETING_SECONDS,
@@ -15,8 +17,13 @@ from homeport.services.ecs.model.definition import (
     TaskDefinition,
     definition_id,
 )
+from homeport.services.ecs.model.deployment import DEPLOYMENTS, REVISIONS
+from homeport.services.ecs.model.service import SERVICES
 from homeport.services.ecs.model.task import TASKS, Task
-from homeport.store import Key, Scope, Tx
+from homeport.services.ecs.model.task_set import TASK_SETS
+from homeport.store import Key, Scope, Tx, View
+
+SERVED_SECONDS = 60.0  # between looks whether services have let go of a definition
 
 
 def request(tx: Tx, scope: Scope, definition: TaskDefinition) -> TaskDefinition:
@@ -49,7 +56,24 @@ def let_go(tx: Tx, scope: Scope, task: Task) -> None:
         _go_on(tx, scope, definition)
 
 
+def _serves(view: View, scope: Scope, arn: str) -> bool:
+    """Whether a service may still start tasks of it: by what it was asked for, by a deployment that isn't over or that
+    a rollback would return to, or by a task set."""
+    if view.count(SERVICES, scope, "definition", arn) or view.count(TASK_SETS, scope, "definition", arn):
+        return True
+    for revision in view.find(REVISIONS, scope, "definition", arn):
+        made = [*view.find(DEPLOYMENTS, scope, "shown", revision.service)]
+        made += [d for d in (deployments.candidate(view, scope, revision.service),) if d is not None]
+        service = view.get(SERVICES, scope, revision.service)
+        if service is not None and service.status != "INACTIVE" and any(d.revision == revision.id for d in made):
+            return True
+    return False
+
+
 def _go_on(tx: Tx, scope: Scope, definition: TaskDefinition) -> None:
+    if definition.status == "DELETE_IN_PROGRESS" and _serves(tx, scope, definition.arn):
+        tx.put(DEFINITIONS, scope, msgspec.structs.replace(definition, wake_at=tx.now + SERVED_SECONDS))
+        return
     if definition.status == "DELETE_IN_PROGRESS" and not tx.count(TASKS, scope, "definition", (definition.arn, False)):
         definition = msgspec.structs.replace(definition, status="DELETED")
         tx.put(DEFINITIONS, scope, definition)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from homeport.services.ec2 import eni
 from homeport.services.ecs import deletion, lifecycle, rooms
 from homeport.services.ecs.lifecycle import DeleteInterface, Effect, FreeRoom
@@ -30,6 +32,14 @@ def carry_out(tx: Tx, scope: Scope, task: Task, effect: Effect) -> Task:
         case FreeRoom(instance=instance, taken=taken):
             rooms.free(tx, instance, taken)
             return lifecycle.room_freed(task)
+
+
+def told(tx: Tx, scope: Scope, before: Task, after: Task) -> None:
+    """Stores what a node told of a task together with the status that follows from it: one change, not two."""
+    if after == before:
+        return
+    turn = lifecycle.step(after, tx.now)
+    save(tx, scope, before, replace(turn, version=before.version + 1) if isinstance(turn, Task) else after)
 
 
 def save(tx: Tx, scope: Scope, before: Task, after: Task) -> None:

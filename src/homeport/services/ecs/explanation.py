@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from homeport.core.errors import invalid_parameter
-from homeport.services.ecs import clusters, definitions, launch, overrides, placement, placement_rules, status
+from homeport.services.ecs import (
+    clusters,
+    definitions,
+    launch,
+    overrides,
+    placement,
+    placement_rules,
+    service_launch,
+    service_status,
+    status,
+)
 from homeport.services.ecs.launch import Launch
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.definition import TaskDefinition
 from homeport.services.ecs.model.instance import Room
+from homeport.services.ecs.model.service import Service
 from homeport.services.ecs.model.task import Task
 from homeport.services.ecs.model.waiting import WAITING, Network
 from homeport.services.ecs.placement import Demand, StoreIndex
@@ -17,19 +28,27 @@ from homeport.store import Scope, View
 
 
 def explain(view: View, scope: Scope, what: str, cluster: str | None, launch_type: str | None) -> dict[str, Any]:
-    """Instance by instance, what fits and what refuses now. ``what``: a task (its ARN, or how its id begins) or a task
-    definition, which is asked for in ``cluster`` and ``launch_type``. Raises AwsError where there is neither.
+    """Instance by instance, what fits and what refuses now. ``what``: a task (its ARN, or how its id begins), a task
+    definition, which is asked for in ``cluster`` and ``launch_type``, or a service: its next task, on the first
+    capacity provider of its strategy. Where a name is a definition's and a service's, ``cluster/name`` is the service.
+    Raises AwsError where there is none of these.
 
     A task is asked for by its definition's constraints; those of the call are known only while it waits.
     """
+    if "/" in what and (named := service_status.named(view, what)) is not None:
+        return _of_service(view, *named)
     tasks = status.found(view, what)
     definition = None if what.startswith("arn:") and tasks else definitions.lookup(view, scope, what)
     if definition is not None:
         demand = _of_definition(view, scope, definition, cluster, launch_type)
         return _answer(view, scope, definition.arn, demand, None)
+    if not tasks and (named := service_status.named(view, what)) is not None:
+        return _of_service(view, *named)
     if len(tasks) != 1:
         raise invalid_parameter(
-            f"{len(tasks)} tasks start with {what!r}." if tasks else f"No task or task definition is named {what!r}."
+            f"{len(tasks)} tasks start with {what!r}."
+            if tasks
+            else f"No task, task definition or service is named {what!r}."
         )
     task_scope, task = tasks[0]
     return _answer(view, task_scope, task.arn, _of_task(view, task_scope, task), task)
@@ -48,6 +67,25 @@ def _of_definition(
     cpu, memory = overrides.reserved(definitions.containers(definition), {})
     size = definitions.task_cpu(definition) or cpu, definitions.task_memory(definition) or memory
     return _demand(view, scope, found, definition, wanted, size, network, f"family:{definition.family}", None)
+
+
+def _of_service(view: View, scope: Scope, service: Service) -> dict[str, Any]:
+    configuration = service.configuration
+    definition = definitions.of_task(view, scope, configuration.definition_arn) if configuration else None
+    cluster = clusters.newest(view, scope, service.cluster)
+    if configuration is None or definition is None or cluster is None:
+        raise invalid_parameter("The service starts no tasks of its own: it has task sets, or its definition is gone.")
+    strategy = configuration.capacity_strategy
+    wish = service_launch.wish(
+        cluster,
+        service,
+        definition,
+        configuration,
+        started_by="",
+        provider=strategy[0]["capacityProvider"] if strategy else None,
+        images={},
+    )
+    return _answer(view, scope, service.arn, launch.demanded(view, scope, wish), None)
 
 
 def _of_task(view: View, scope: Scope, task: Task) -> Demand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ class Groupcast:
 
     def __init__(self) -> None:
         self._interfaces: dict[str, _Interface] = {}
+        self._members: dict[Vpc, Counter[str]] = {}  # how many of the interfaces are in each group
         self._vpcs: dict[str, Vpc] = {}
         self._sent: dict[Vpc, dict[str, Group]] = {}
         self._dirty: dict[Vpc, None] = {}
@@ -51,13 +53,24 @@ class Groupcast:
         if interface is None or task is None or task.interface_id != interface_id:
             if known is not None:
                 del self._interfaces[interface_id]
-                self._dirty[known.vpc] = None
+                self._count(known.vpc, known.groups, ())
             return
         if known is not None and known.groups == interface.groups:
             return
         vpc = known.vpc if known else self._vpc(view, scope, interface)
         self._interfaces[interface_id] = _Interface(vpc, interface.groups)
-        self._dirty[vpc] = None
+        self._count(vpc, known.groups if known else (), interface.groups)
+
+    def _count(self, vpc: Vpc, gone: tuple[str, ...], come: tuple[str, ...]) -> None:
+        """One interface more or less in a group that has others is no news."""
+        members = self._members.setdefault(vpc, Counter())
+        before = set(members)
+        members.subtract(gone)
+        members.update(come)
+        for id in {id for id in gone if not members[id]}:
+            del members[id]
+        if members.keys() != before:
+            self._dirty[vpc] = None
 
     def _vpc(self, view: View, scope: Scope, interface: NetworkInterface) -> Vpc:
         """One object for all interfaces in it."""
@@ -99,7 +112,7 @@ class Groupcast:
 
     def _news(self, view: View, vpc: Vpc) -> News | None:
         sent: Mapping[str, Group] = self._sent.get(vpc, {})
-        direct = {id for interface in self._interfaces.values() if interface.vpc == vpc for id in interface.groups}
+        direct = set(self._members.get(vpc, ()))
         wanted = direct.union(*(groups.peers(view, vpc.scope, id) for id in direct))
         enforced = (groups.enforced(view, vpc.scope, id) for id in sorted(wanted))
         now = {group.group_id: group for group in enforced if group is not None}

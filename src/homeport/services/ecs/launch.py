@@ -17,6 +17,7 @@ from homeport.services.ecs import capacity_providers, definitions, lifecycle, ne
 from homeport.services.ecs.model.capacity_provider import PROVIDERS
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.definition import TaskDefinition
+from homeport.services.ecs.model.instance import Room
 from homeport.services.ecs.model.task import TASKS, Attachment, Container, Task
 from homeport.services.ecs.model.waiting import MAX_WAITING, WAITING, WAITING_SECONDS, Network, Waiting
 from homeport.services.ecs.placement import Constraint, Demand, Placement, Refusals, StoreIndex, Strategy
@@ -31,7 +32,7 @@ _FULL = ("InsufficientFreeAddressesInSubnet", "InsufficientAddressCapacity")
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """A checked wish for tasks. CPU in units, memory in MiB; ``overrides`` as ``overrides.check`` returns them,
-    ``image_digests`` as the task has them."""
+    ``image_digests`` and ``first`` as the task has them. ``zone``: its network interface is to be in this one."""
 
     cluster: Cluster
     definition: TaskDefinition
@@ -40,6 +41,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     group: str
     network: Network | None = None
+    zone: str | None = None
     capacity_provider: str | None = None
     platform_version: str | None = None
     started_by: str | None = None
@@ -49,6 +51,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     overrides: dict[str, Any] = {}
     tags: dict[str, str] = {}
     image_digests: dict[str, str] = {}
+    first: bool = False
 
     @property
     def fargate(self) -> bool:
@@ -66,16 +69,16 @@ class Failure(msgspec.Struct, frozen=True):
         return {member: value for member, value in msgspec.structs.asdict(self).items() if value}
 
 
-def start(tx: Tx, scope: Scope, launch: Launch, ids: Ids, now: float) -> Task | list[Failure]:
+def start(tx: Tx, scope: Scope, launch: Launch, ids: Ids, now: float, *, full: bool = False) -> Task | list[Failure]:
     """Makes and places one task. Without a free address it is made nevertheless, and ends, as ECS lets it; where its
-    capacity provider has managed scaling, it waits for room."""
+    capacity provider has managed scaling, it waits for room. ``full``: its like found none in this transaction."""
     demand = demanded(tx, scope, launch)
-    placed = placement.choose(demand, StoreIndex(tx, scope), picker(ids))
-    if placed is not None:
-        return settle(tx, scope, _record(launch, ids, now), launch.network, placed, ids, now)
-    if _may_wait(tx, scope, launch):
-        return _wait(tx, scope, demand, launch, ids, now)
-    return _failures(tx, scope, launch, demand)
+    return attempt(tx, scope, launch, demand, ids, now, full=full) or _failures(tx, scope, launch, demand)
+
+
+def explained(view: View, scope: Scope, launch: Launch, most: int) -> Sequence[tuple[Room, str | None]]:
+    """What ``most`` of the instances that the task could be for say to it now: why not, or None."""
+    return placement.explain(demanded(view, scope, launch), StoreIndex(view, scope), most)
 
 
 def start_on(tx: Tx, scope: Scope, launch: Launch, id: str, ids: Ids, now: float) -> Task | Failure:
@@ -93,7 +96,8 @@ def start_on(tx: Tx, scope: Scope, launch: Launch, id: str, ids: Ids, now: float
 
 def demanded(view: View, scope: Scope, launch: Launch) -> Demand:
     """What the task needs of an instance."""
-    subnets = _by_use(view, scope, launch.network.subnets if launch.network else ())
+    group = (launch.cluster.arn, launch.group)
+    subnets = _by_use(view, scope, launch.network.subnets if launch.network else (), group, launch.zone)
     architecture = needs.architecture(launch.definition)
     common: dict[str, Any] = {
         "cpu": launch.cpu,
@@ -121,10 +125,20 @@ def demanded(view: View, scope: Scope, launch: Launch) -> Demand:
     )
 
 
-def settle(tx: Tx, scope: Scope, task: Task, network: Network | None, placed: Placement, ids: Ids, now: float) -> Task:
-    """Stores the task on its instance, with its interface, or condemned where no subnet has an address left."""
+def settle(
+    tx: Tx,
+    scope: Scope,
+    task: Task,
+    network: Network | None,
+    placed: Placement,
+    ids: Ids,
+    now: float,
+    zone: str | None = None,
+) -> Task:
+    """Stores the task on its instance, with its interface (in the ``zone``, where one is asked for), or condemned where
+    no subnet has an address left."""
     if network is not None:
-        subnets = _by_use(tx, scope, network.subnets)
+        subnets = _by_use(tx, scope, network.subnets, (task.cluster_arn, task.group), zone)
         reachable = [id for id, zone in subnets if placed.room.zone in (None, zone)]
         task = _with_interface(tx, scope, task, reachable, network, ids, now)
     if task.desired_status == "RUNNING":
@@ -145,6 +159,16 @@ def refused(scope: tuple[str, str], provider: str | None, refusals: Refusals, *,
     if found or provider is None:
         return found
     return [Failure(NO_ACTIVE if any_instance else EMPTY, arn=capacity_providers.arn_of(scope, provider))]
+
+
+def attempt(
+    tx: Tx, scope: Scope, launch: Launch, demand: Demand, ids: Ids, now: float, *, full: bool = False
+) -> Task | None:
+    """As ``start``, where nobody asks why not. ``demand``: what was ``demanded`` for it in this transaction."""
+    placed = None if full else placement.choose(demand, StoreIndex(tx, scope), picker(ids))
+    if placed is not None:
+        return settle(tx, scope, _record(launch, ids, now), launch.network, placed, ids, now, launch.zone)
+    return _wait(tx, scope, demand, launch, ids, now) if _may_wait(tx, scope, launch) else None
 
 
 def _failures(view: View, scope: Scope, launch: Launch, demand: Demand) -> list[Failure]:
@@ -171,11 +195,15 @@ def _wait(tx: Tx, scope: Scope, demand: Demand, launch: Launch, ids: Ids, now: f
     return task
 
 
-def _by_use(view: View, scope: Scope, subnets: Sequence[str]) -> list[tuple[str, str]]:
-    """(subnet, zone), the one with the fewest interfaces first: that spreads tasks over zones."""
+def _by_use(
+    view: View, scope: Scope, subnets: Sequence[str], group: tuple[str, str], zone: str | None = None
+) -> list[tuple[str, str]]:
+    """(subnet, zone), those of the zone with the fewest tasks of the (cluster, group) first, and of these the one with
+    the fewest interfaces: that spreads tasks over zones. ``zone``: only those."""
     found = (view.get(SUBNETS, scope, id) for id in dict.fromkeys(subnets))
-    known = [subnet for subnet in found if subnet is not None]
-    known.sort(key=lambda s: view.count(INTERFACES, scope, "subnet", s.id))
+    known = [s for s in found if s is not None and zone in (None, s.availability_zone)]
+    tasks = view.counts(TASKS, scope, "zones", group) if len(known) > 1 else {}
+    known.sort(key=lambda s: (tasks.get(s.availability_zone, 0), view.count(INTERFACES, scope, "subnet", s.id)))
     return [(s.id, s.availability_zone) for s in known]
 
 
@@ -205,6 +233,7 @@ def _record(launch: Launch, ids: Ids, now: float) -> Task:
         overrides=launch.overrides,
         tags=launch.tags,
         image_digests=launch.image_digests,
+        first=launch.first,
         ephemeral_storage=overrides.storage(launch.overrides, storage) if launch.fargate else 0,
     )
 

@@ -73,7 +73,7 @@ Effect = DeleteInterface | FreeRoom
 def step(task: Task, now: float) -> Task | Effect | None:
     """The task one step on, or what must be done first, or None where only time, its node or a caller moves it on."""
     if task.last_status < TaskStatus.DEACTIVATING:
-        if not _must_stop(task):
+        if not must_stop(task):
             return _towards_running(task, now)
         if task.desired_status == "RUNNING":
             code, reason = _stop_cause(task)
@@ -165,19 +165,23 @@ def gone(task: Task) -> bool:
     return task.instance is None or task.lost or task.node_status == NodeStatus.STOPPED
 
 
+def must_stop(task: Task) -> bool:
+    """Whether it is to end, or its end was told already: its desiredStatus may still be RUNNING then."""
+    if task.desired_status == "STOPPED" or task.node_status == NodeStatus.STOPPED:
+        return True
+    for container in task.containers:  # noqa: SIM110 (asked more often than anything else)
+        if container.status == "STOPPED" and container.essential:
+            return True
+    return False
+
+
 def provisioned(task: Task) -> bool:
     """Whether it passes through PROVISIONING, ACTIVATING and DEPROVISIONING."""
     return task.launch_type == "FARGATE" or task.interface is not None
 
 
-def _must_stop(task: Task) -> bool:
-    if task.desired_status == "STOPPED" or task.node_status == NodeStatus.STOPPED:
-        return True
-    return any(c.essential and _over(c) for c in task.containers)
-
-
 def _towards_running(task: Task, now: float) -> Task | None:
-    running = task.node_status >= NodeStatus.RUNNING or (_must_stop(task) and ran(task))
+    running = task.node_status >= NodeStatus.RUNNING or (must_stop(task) and ran(task))
     match task.last_status:
         case TaskStatus.PROVISIONING if task.node_status >= NodeStatus.HANDED:
             return _changed(task, last_status=TaskStatus.PENDING, connected_at=now)

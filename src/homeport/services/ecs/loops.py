@@ -9,10 +9,12 @@ from typing import Any
 
 from homeport.core.clock import Clock
 from homeport.core.ids import Ids
-from homeport.services.ecs import deletion, effects, instances, waiting
+from homeport.services.ecs import deletion, deployments, effects, instances, lifecycle, service_effects, waiting
 from homeport.services.ecs.deadlines import Deadlines
 from homeport.services.ecs.model.definition import DEFINITIONS
+from homeport.services.ecs.model.deployment import DEPLOYMENTS, SERVICE_DEPLOYMENTS
 from homeport.services.ecs.model.instance import INSTANCES
+from homeport.services.ecs.model.service import SERVICES
 from homeport.services.ecs.model.task import STOPPED_TASKS_KEPT, TASKS, TOKENS, Task, TaskStatus
 from homeport.services.ecs.model.waiting import WAITING
 from homeport.services.ecs.waiting_loop import WaitingLoop
@@ -26,13 +28,25 @@ RETRY_SECONDS = 1.0  # before writing again to a store whose disk is full
 LONGEST_SLEEP = 10.0  # seconds between looks at the deadlines: a clock that was set is noticed by then
 
 
-_WAKING: tuple[Table[Any], ...] = (TASKS, TOKENS, DEFINITIONS, INSTANCES, WAITING)  # records with a ``wake_at``
+_WAKING: tuple[Table[Any], ...] = (
+    TASKS,
+    TOKENS,
+    DEFINITIONS,
+    INSTANCES,
+    WAITING,
+    SERVICES,
+    DEPLOYMENTS,
+    SERVICE_DEPLOYMENTS,
+)  # records with a ``wake_at``
 _DUE: dict[str, Callable[[Tx, Key], None]] = {
     TASKS.kind: effects.forget,
     TOKENS.kind: lambda tx, key: tx.delete(TOKENS, key.scope, key.id),
     DEFINITIONS.kind: deletion.look,
     INSTANCES.kind: instances.forget,
     WAITING.kind: waiting.expire,
+    SERVICES.kind: service_effects.forget,
+    DEPLOYMENTS.kind: deployments.forget,
+    SERVICE_DEPLOYMENTS.kind: deployments.forget_service_deployment,
 }
 
 
@@ -64,21 +78,20 @@ class TaskLoop:
                 key = Key(*scope, table.kind, table.id(record))
                 self._remember(key, record)
                 if table is TASKS and _undone(record):
-                    self._note(key, record)
+                    self._note(key)
                 if number % LOADED == 0:
                     await self._clock.sleep(0)
 
     async def _collect(self, watch: Watch) -> None:
         while True:
             for change in await watch.changes():
-                if change.key.kind == TASKS.kind:
-                    self._note(change.key, change.new)
+                if change.key.kind == TASKS.kind and change.new is not None and _goes_on(change.new, change.at):
+                    self._note(change.key)
                 self._remember(change.key, change.new)
 
-    def _note(self, key: Key, task: Any) -> None:
-        if task is not None:
-            self._dirty[key] = None
-            self._some.set()
+    def _note(self, key: Key) -> None:
+        self._dirty[key] = None
+        self._some.set()
 
     def _remember(self, key: Key, record: Any) -> None:
         self._deadlines[key.kind].set(key, None if record is None else record.wake_at)
@@ -140,6 +153,14 @@ class TaskLoop:
             retry = self._clock.wall() + RETRY_SECONDS
             for key in keys:
                 self._deadlines[key.kind].set(key, retry)
+
+
+def _goes_on(task: Task, now: float) -> bool:
+    """Whether there is a next step: most changes leave that to the task's node."""
+    try:
+        return lifecycle.step(task, now) is not None
+    except Exception:
+        return True  # what is wrong is told where it is stepped
 
 
 def _undone(task: Task) -> bool:

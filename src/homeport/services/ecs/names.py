@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from homeport.core import arn
 from homeport.core.errors import invalid_parameter
@@ -20,6 +21,7 @@ def is_cluster_name(text: str) -> bool:
     return _CLUSTER.fullmatch(text) is not None
 
 
+@lru_cache(4096)
 def local(scope: tuple[str, str], kind: str, text: str) -> str | None:
     """The name in ``text``, which is a name or an ARN of an ECS resource of this ``kind`` (``cluster``,
     ``task-definition`` …): what follows ``<kind>/``.

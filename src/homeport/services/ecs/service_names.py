@@ -1,7 +1,4 @@
-"""How callers name services and what belongs to them, and the answers where there is none of that name. Pure.
-
-There are no services yet: every lookup ends in one of these answers.
-"""
+"""How callers name services and what belongs to them, and the answers where there is none of that name. Pure."""
 
 from __future__ import annotations
 

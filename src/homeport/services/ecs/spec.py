@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from homeport.agentapi import (
     ContainerSpec,
     Dependency,
@@ -27,6 +29,8 @@ from homeport.services.ecs.model.definition import TaskDefinition
 from homeport.services.ecs.model.task import Task
 
 RESTART_PERIOD = 300  # seconds that a container must have run to be restarted, where its policy says nothing else
+_REMEMBERED = 1000  # definitions
+_PLAIN: dict[str, tuple[TaskDefinition, dict[str, tuple[ContainerSpec, bool]]]] = {}  # by ARN
 STOP_TIMEOUT = 30  # seconds between SIGTERM and SIGKILL where a container says nothing else
 
 
@@ -36,7 +40,7 @@ def task_spec(
     """The task as its node shall run it. ``facts`` are ``ec2.eni.spec_facts`` of the interface."""
     cpu, memory = overrides.size(task.overrides, definitions.task_cpu(definition), definitions.task_memory(definition))
     parsed = arn.parse(task.cluster_arn)
-    arns = {c.name: task.container_arn(c) for c in task.containers}
+    arns = {c.name: task.container_arn(c.id) for c in task.containers}
     return TaskSpec(
         family=definition.family,
         revision=definition.revision,
@@ -47,17 +51,38 @@ def task_spec(
         launch_type=task.launch_type,
         cpu=cpu,
         memory=memory,
-        containers=tuple(
-            container_spec(overrides.merged(c, task.overrides), arns.get(c["name"], ""), task.image_digests)
-            for c in definitions.containers(definition)
-        ),
+        containers=_containers(task, definition, arns),
         interface=interface_spec(task, interface, facts) if interface else None,
         volumes=tuple(volume_spec(v) for v in definition.members.get("volumes") or ()),
         pid_mode=definition.members.get("pidMode") or "",
         ipc_mode=definition.members.get("ipcMode") or "",
         ephemeral_storage=task.ephemeral_storage,
         network_mode=definitions.network_mode(definition),
+        first=task.first,
     )
+
+
+def _containers(task: Task, definition: TaskDefinition, arns: Mapping[str, str]) -> tuple[ContainerSpec, ...]:
+    if task.overrides:
+        merged = [overrides.merged(c, task.overrides) for c in definitions.containers(definition)]
+        return tuple(container_spec(c, arns.get(c["name"], ""), task.image_digests) for c in merged)
+    plain = _plain(definition)
+    return tuple(
+        replace(spec, arn=arns.get(name, ""), image_digest=task.image_digests.get(name, "") if pinned else "")
+        for name, (spec, pinned) in plain.items()
+    )
+
+
+def _plain(definition: TaskDefinition) -> dict[str, tuple[ContainerSpec, bool]]:
+    """Its containers as no task changes them, and whether their images are pinned. Made once for many tasks."""
+    known, plain = _PLAIN.get(definition.arn, (None, {}))
+    if known is not definition:
+        containers = definitions.containers(definition)
+        plain = {c["name"]: (container_spec(c), c.get("versionConsistency") != "disabled") for c in containers}
+        if len(_PLAIN) >= _REMEMBERED:
+            _PLAIN.clear()
+        _PLAIN[definition.arn] = (definition, plain)
+    return plain
 
 
 def container_spec(container: Mapping[str, Any], arn: str = "", digests: Mapping[str, str] = {}) -> ContainerSpec:

@@ -1,4 +1,4 @@
-"""What ``homeport status`` shows of nodes and tasks."""
+"""What ``homeport status`` shows of nodes, services and tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from homeport.agentapi import OVERCOMMIT_ATTRIBUTE
 from homeport.core import arn
 from homeport.services.ec2.model import INTERFACES
-from homeport.services.ecs import definitions, metrics
+from homeport.services.ecs import definitions, metrics, service_status
 from homeport.services.ecs.metrics import Metrics
 from homeport.services.ecs.model.instance import INSTANCES, ROOMS, Instance, Room
 from homeport.services.ecs.model.task import TASKS, NodeStatus, Task, TaskStatus
@@ -15,16 +15,17 @@ from homeport.services.ecs.views.task import task_view
 from homeport.store import Scope, View
 
 OVERCOMMIT = ("cpu", "memory")  # which resources a node may register more of than it has
-SHOWN_TASKS = 1000  # tasks that are listed at most
+SHOWN_TASKS = SHOWN_SERVICES = 1000  # that are listed at most
 
 
 def status(view: View) -> dict[str, Any]:
-    """``nodes`` with what they registered (CPU units, MiB) and what their tasks take of it; ``tasks`` that are not
-    STOPPED."""
+    """``nodes`` with what they registered (CPU units, MiB) and what their tasks take of it; ``services`` that are
+    not INACTIVE; ``tasks`` that are not STOPPED."""
     rooms = ((instance, view.get(ROOMS, scope, instance.id)) for scope, instance in view.each(INSTANCES))
     tasks = view.find_global(TASKS, "unfinished", True)[:SHOWN_TASKS]
     return {
         "nodes": [_node(instance, room) for instance, room in rooms if room is not None],
+        "services": service_status.listed(view, SHOWN_SERVICES),
         "tasks": [_task(view, scope, task) for scope, task in tasks],
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import effects, lifecycle, names
+from homeport.aws.operations import Principal
+from homeport.core import arn
+from homeport.core.errors import AwsError, access_denied, invalid_parameter
+from homeport.services.ecs import effects, lifecycle, names, rooms
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.task import TASKS, Task
 from homeport.store import Scope, Tx, View
@@ -24,6 +26,20 @@ def find(view: View, scope: tuple[str, str], cluster: Cluster, text: str) -> Tas
     if task is None or (named_cluster and named_cluster != cluster.name):
         return None
     return task if belongs(task, cluster) else None
+
+
+def of_node(view: View, scope: tuple[str, str], principal: Principal, text: str) -> tuple[Scope, Task]:
+    """The task, with its scope: it must be on an instance of the caller's. A node's tasks are of any account and
+    region; a bare id is of ``scope``. Raises InvalidParameterException, AccessDeniedException."""
+    place = arn.parse(text)
+    found_in = Scope(place.account, place.region) if place else Scope(*scope)
+    task = view.get(TASKS, found_in, text.rpartition("/")[2])
+    if task is None:
+        raise not_found()
+    found = rooms.instance(view, task.instance) if task.instance else None
+    if found is None or not rooms.owns(principal, found[1], found_in):
+        raise access_denied(f"The task {task.arn} does not run on an instance of {principal.arn}.")
+    return found_in, task
 
 
 def belongs(task: Task, cluster: Cluster) -> bool:
@@ -52,9 +68,18 @@ def stop_all(tx: Tx, reason: str) -> int:
     return asked
 
 
-def unfinished(view: View) -> int:
-    """How many tasks are not STOPPED yet."""
-    return len(unfinished_tasks(view))
+def unfinished(view: View, *, reached: bool = False) -> int:
+    """How many tasks are not STOPPED yet; ``reached``: without those on machines whose agent isn't connected."""
+    found = unfinished_tasks(view)
+    return sum(_reached(view, task) for _, task in found) if reached else len(found)
+
+
+def _reached(view: View, task: Task) -> bool:
+    """Whether somebody is there to stop it."""
+    if task.instance is None:
+        return True
+    found = rooms.instance(view, task.instance)
+    return found is not None and found[1].connected
 
 
 def unfinished_tasks(view: View) -> list[tuple[Scope, Task]]:

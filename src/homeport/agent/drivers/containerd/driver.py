@@ -14,6 +14,7 @@ from homeport.agent.drivers import ContainerPlan, DriverError, Image, Observed, 
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
 from homeport.agent.drivers.containerd import (
+    creation,
     daemon,
     execs,
     files,
@@ -89,7 +90,7 @@ class ContainerdDriver:
         self._instance.run.mkdir(mode=0o711, exist_ok=True)
         await daemon.ensure(self._instance)
         self._client = Client(str(self._instance.socket), self._instance.name)
-        self._events = Events(self._client, self._revive)
+        self._events = Events(self._client, self._revive, lambda id: id in self._labels)
         self._execs = execs.Execs(self._client, self._kills, self._clock)
         self.images = ImageStore(self._client, self._insecure, behavior=self._pull_behavior)
         namespace = pb.Namespace(name=self._instance.name)
@@ -226,7 +227,7 @@ class ContainerdDriver:
             container_id=id, rootfs=mounts, stdin=led.stdin, stdout=led.stdout, stderr=led.stderr, terminal=led.terminal
         )
         try:
-            await self._client.call(c.CREATE_TASK, request)
+            await creation.create_task(self._client, request, self._end_task)
         except Unavailable:
             raise
         except CallError as e:
@@ -308,7 +309,6 @@ class ContainerdDriver:
         with contextlib.suppress(NotFound):
             labels = await self._labels_of(id)
         await self._end_task(id)
-        await asyncio.to_thread(leftovers.clear, self._instance, id)
         with contextlib.suppress(NotFound):
             await self._client.call(c.DELETE_CONTAINER, pb.ContainerId(id=id))
         await self._remove_snapshot(id)
@@ -322,8 +322,10 @@ class ContainerdDriver:
     async def _end_task(self, id: str) -> None:
         request = pb.TaskRequest(container_id=id)
         process = None
-        with contextlib.suppress(NotFound):
+        try:
             process = (await self._client.call(c.GET_TASK, request)).process
+        except NotFound:
+            await asyncio.to_thread(leftovers.clear, self._instance, id)
         with contextlib.suppress(NotFound):
             if process is not None and process.status != pb.STOPPED:
                 with contextlib.suppress(NotFound, c.FailedPrecondition):

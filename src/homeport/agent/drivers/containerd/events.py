@@ -19,11 +19,13 @@ _AGAIN_SECONDS = 0.5
 
 
 class Events:
-    """Ids of containers that something happened to. ``revive``: returns when containerd answers again."""
+    """Ids of containers that something happened to. ``revive``: returns when containerd answers again. ``known``:
+    whether a container's exit is worth keeping: nobody asks about, or forgets, that of one which is removed before its
+    event comes, or which only holds namespaces."""
 
-    def __init__(self, client: Client, revive: Callable[[], Awaitable[None]]) -> None:
-        self._client, self._revive = client, revive
-        self.exits: dict[str, pb.TaskEvent] = {}  # of containers that aren't removed yet
+    def __init__(self, client: Client, revive: Callable[[], Awaitable[None]], known: Callable[[str], bool]) -> None:
+        self._client, self._revive, self._known = client, revive, known
+        self.exits: dict[str, pb.TaskEvent] = {}  # of known containers that aren't removed yet
         self._exited = asyncio.Condition()
 
     def forget(self, id: str) -> None:
@@ -64,9 +66,10 @@ class Events:
                 if envelope.topic == "/tasks/exit":
                     if event.id != event.container_id:
                         continue
-                    self.exits[event.container_id] = event
-                    async with self._exited:
-                        self._exited.notify_all()
+                    if self._known(event.container_id):
+                        self.exits[event.container_id] = event
+                        async with self._exited:
+                            self._exited.notify_all()
                 yield event.container_id
         finally:
             greeting.cancel()

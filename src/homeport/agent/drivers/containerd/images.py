@@ -146,9 +146,9 @@ class ImageStore:
         parsed = parse(reference)
         name = str(parsed)
 
-        def report(done: int, total: int) -> None:
+        def report(done: int, total: int, digest: str) -> None:
             for watcher in self._watchers.get(name, ()):
-                watcher(Progress(reference, done, total))
+                watcher(Progress(reference, done, total, digest))
 
         registry = Registry(parsed, self._insecure)
         async with self._lease() as lease:

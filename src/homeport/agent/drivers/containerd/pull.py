@@ -48,13 +48,14 @@ class Pull:
         wanted: m.Platform,
         registry: Registry,
         layers: Shared[None],
-        progress: Callable[[int, int], None],
+        progress: Callable[[int, int, str], None],
     ) -> None:
         self._client, self._lease, self._reference, self._wanted = client, lease, reference, wanted
         self._registry, self._layers, self._progress = registry, layers, progress
         self._content = Content(client)
         self._pool = ThreadPoolExecutor(_PARALLEL, "pull")
         self._done = self._total = 0
+        self._digest = ""
 
     async def run(self) -> m.Descriptor:
         """Fetches and unpacks; returns what the reference names. Raises PullError, CallError."""
@@ -64,6 +65,8 @@ class Pull:
             config = await self._config(found.manifest)
             layers = found.manifest.layers
             self._total = sum(layer.size for layer in layers)
+            self._digest = found.target.digest
+            self._progress(0, self._total, self._digest)
             downloads += [asyncio.create_task(self._layer(layer)) for layer in layers]
             chain = await unpack(self._client, self._lease, layers, config.rootfs.diff_ids, downloads)
             await self._content.label(found.manifest.config.digest, {m.REF_SNAPSHOT + "overlayfs": chain})
@@ -128,7 +131,7 @@ class Pull:
     def _advance(self, count: int) -> None:
         self._done += count
         if self._total:
-            self._progress(min(self._done, self._total), self._total)
+            self._progress(min(self._done, self._total), self._total, self._digest)
 
     async def _fetch(self, layer: m.Descriptor) -> None:
         """A blob into the content store. One try more after a failure goes on where the first one ended."""

@@ -10,9 +10,9 @@ import msgspec
 from homeport.agentapi import ContainerReport, TaskReport
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core import arn
-from homeport.core.errors import access_denied, invalid_parameter
-from homeport.services.ecs import effects, lifecycle, rooms, tasks
-from homeport.services.ecs.model.task import TASKS, Task
+from homeport.core.errors import invalid_parameter
+from homeport.services.ecs import effects, lifecycle, tasks
+from homeport.services.ecs.model.task import TASKS
 from homeport.store import Scope, Tx, View
 
 R = TypeVar("R", TaskReport, ContainerReport)
@@ -42,11 +42,11 @@ def submit_task_state_change(tx: Tx, call: Call, params: Params) -> dict[str, An
 def submit_container_state_change(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
     container = _read({"containerName": "", "status": "", **params}, ContainerReport)
     _check(container.status)
-    scope, task = _own_task(tx, call, params.get("task") or "")
+    scope, task = tasks.of_node(tx, call.scope, call.principal, params.get("task") or "")
     if container.container_name not in {c.name for c in task.containers}:
         raise invalid_parameter("The referenced container was not found.")
     report = TaskReport(cluster="", task="", status="", containers=(container,))
-    effects.save(tx, scope, task, lifecycle.reported(task, report, tx.now))
+    effects.told(tx, scope, task, lifecycle.reported(task, report, tx.now))
     return _ACKNOWLEDGED
 
 
@@ -84,22 +84,8 @@ def _check_attachments(changes: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _fold(tx: Tx, call: Call, task_text: str, report: TaskReport) -> None:
-    scope, task = _own_task(tx, call, task_text)
-    after = lifecycle.reported(task, report, tx.now)
-    effects.save(tx, scope, task, after)
-
-
-def _own_task(view: View, call: Call, text: str) -> tuple[Scope, Task]:
-    """The task, which must be on the caller's instance. A node's tasks are of any account and region."""
-    place = arn.parse(text)
-    scope = Scope(place.account, place.region) if place else Scope(*call.scope)
-    task = view.get(TASKS, scope, text.rpartition("/")[2])
-    if task is None:
-        raise tasks.not_found()
-    found = rooms.instance(view, task.instance) if task.instance else None
-    if found is None or not rooms.owns(call.principal, found[1], scope):
-        raise access_denied(f"The task {task.arn} does not run on an instance of {call.principal.arn}.")
-    return scope, task
+    scope, task = tasks.of_node(tx, call.scope, call.principal, task_text)
+    effects.told(tx, scope, task, lifecycle.reported(task, report, tx.now))
 
 
 OPERATIONS = {

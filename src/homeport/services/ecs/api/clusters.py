@@ -68,7 +68,7 @@ def delete_cluster(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
             "ClusterContainsContainerInstancesException",
             "The Cluster cannot be deleted while Container Instances are active or draining.",
         )
-    if counts.services:
+    if counts.services or counts.draining:
         raise AwsError("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")
     if counts.running or counts.pending or counts.ending:
         raise AwsError("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")

@@ -7,13 +7,11 @@ from typing import Any
 
 from homeport.aws.operations import Call, Params
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ec2 import eni
-from homeport.services.ecs import definitions, needs, overrides, tags
+from homeport.services.ecs import definitions, launch_rules, overrides, tags
 from homeport.services.ecs.launch import Launch
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.definition import TaskDefinition
-from homeport.services.ecs.model.waiting import Network
-from homeport.store import Scope, Tx
+from homeport.store import Tx
 
 _STARTED_BY = re.compile(r"[A-Za-z0-9/_-]+")
 _MAX_GROUP, _MAX_REFERENCE = 255, 1024
@@ -41,17 +39,6 @@ def check_plain(params: Params, longest_started_by: int) -> None:
             raise AwsError("UnsupportedFeatureException", f"Homeport does not support {what} yet.")
 
 
-def check_definition(definition: TaskDefinition, launch_type: str) -> None:
-    """Whether tasks of the definition can be of the launch type at all. Raises."""
-    if launch_type not in definition.compatibilities:
-        raise invalid_parameter(f"Task definition does not support launch_type {launch_type}.")
-    # Fargate's nodes are those of this machine; container instances are asked one by one for their architecture.
-    architecture = needs.architecture(definition) if launch_type != "FARGATE" else ""
-    unsupported = definitions.unsupported(definition, architecture or "X86_64", launch_type)
-    if unsupported:
-        raise AwsError("UnsupportedFeatureException", unsupported)
-
-
 def wish(tx: Tx, call: Call, params: Params, cluster: Cluster, definition: TaskDefinition, launch_type: str) -> Launch:
     """The tasks that the call asks for, but for where they are to run. Raises AwsError."""
     return Launch(
@@ -59,30 +46,12 @@ def wish(tx: Tx, call: Call, params: Params, cluster: Cluster, definition: TaskD
         definition=definition,
         launch_type=launch_type,
         group=params.get("group") or f"family:{definition.family}",
-        network=_network(tx, call, params, definition, launch_type),
+        network=launch_rules.network(tx, call, params, definition, launch_type),
         started_by=params.get("startedBy") or None,
         reference_id=params.get("referenceId") or None,
         tags=_tags(params, cluster, definition),
         **_sizes(params, definition, launch_type),
     )
-
-
-def _network(tx: Tx, call: Call, params: Params, definition: TaskDefinition, launch_type: str) -> Network | None:
-    wanted = (params.get("networkConfiguration") or {}).get("awsvpcConfiguration")
-    if definitions.network_mode(definition) != "awsvpc":
-        if wanted is not None:
-            raise invalid_parameter(
-                "Network Configuration is not valid for the given networkMode of this task definition."
-            )
-        return None
-    if wanted is None:
-        raise invalid_parameter("Network Configuration must be provided when networkMode 'awsvpc' is specified.")
-    public = wanted.get("assignPublicIp") == "ENABLED"
-    if public and launch_type != "FARGATE":
-        raise invalid_parameter("Assign public IP is not supported for this launch type.")
-    subnets, groups = wanted.get("subnets") or [], wanted.get("securityGroups") or []
-    _, checked = eni.check(tx, Scope(*call.scope), subnets, groups, call.ids, call.now)
-    return Network(tuple(subnets), checked, public=public)
 
 
 def _sizes(params: Params, definition: TaskDefinition, launch_type: str) -> dict[str, Any]:

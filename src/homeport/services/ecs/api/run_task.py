@@ -10,7 +10,15 @@ import msgspec
 
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import capacity, capacity_providers, clusters, definitions, launch, placement_rules
+from homeport.services.ecs import (
+    capacity,
+    capacity_providers,
+    clusters,
+    definitions,
+    launch,
+    launch_rules,
+    placement_rules,
+)
 from homeport.services.ecs.api import launching
 from homeport.services.ecs.launch import Failure, Launch
 from homeport.services.ecs.model.cluster import Cluster
@@ -22,7 +30,6 @@ from homeport.store import Scope, Tx
 
 MAX_COUNT = 10  # tasks per call
 MAX_STARTED_BY = 128  # characters
-PLATFORM_VERSION = "1.4.0"  # what LATEST stands for
 _TOKEN = re.compile(r"[!-~]{1,64}")
 
 
@@ -57,7 +64,7 @@ def _wishes(tx: Tx, call: Call, params: Params, cluster: Cluster, definition: Ta
         _check_fargate(params)
     else:
         _check_instances(tx, scope, params, cluster, launch_type, by_provider=None not in providers)
-    launching.check_definition(definition, launch_type)
+    launch_rules.check_definition(definition, launch_type)
     wish = msgspec.structs.replace(
         launching.wish(tx, call, params, cluster, definition, launch_type),
         platform_version=_platform_version(params) if fargate else None,
@@ -70,21 +77,24 @@ def _wishes(tx: Tx, call: Call, params: Params, cluster: Cluster, definition: Ta
 
 
 def _started(tx: Tx, scope: Scope, call: Call, wishes: list[Launch]) -> tuple[list[Task], list[Failure]]:
-    """Tasks are placed one after the other. Where the instances of a capacity provider, or the cluster's, refuse one
-    they refuse its like, so they are asked no more."""
+    """Tasks are placed one after the other. Where the instances of a capacity provider, or the cluster's, have no room
+    for one they have none for its like, so they are asked no more. Fargate's refusal is one of each task."""
     made: list[Task] = []
     failures: list[Failure] = []
-    refusing: set[str | None] = set()
+    full: set[str | None] = set()
+    refusals: dict[str | None, list[Failure]] = {}
     for wish in wishes:
-        if wish.capacity_provider in refusing:
+        provider = wish.capacity_provider
+        if provider in refusals:
+            failures += refusals[provider] if wish.fargate else ()
             continue
-        started = launch.start(tx, scope, wish, call.ids, call.now)
-        if isinstance(started, Task):
-            made.append(started)
-        else:
-            failures += started
-            if not wish.fargate:
-                refusing.add(wish.capacity_provider)
+        started = launch.start(tx, scope, wish, call.ids, call.now, full=provider in full)
+        if not isinstance(started, Task):
+            failures += refusals.setdefault(provider, started)
+            continue
+        made.append(started)
+        if started.instance is None and started.desired_status == "RUNNING":  # it waits for room
+            full.add(provider)
     return made, failures
 
 
@@ -132,9 +142,8 @@ def _check_instances(
 
 
 def _platform_version(params: Params) -> str:
-    if (params.get("platformVersion") or "LATEST") not in ("LATEST", PLATFORM_VERSION):
-        raise AwsError("PlatformUnknownException", "The specified platform does not exist.")
-    return PLATFORM_VERSION
+    launch_rules.check_platform(params.get("platformVersion"))
+    return launch_rules.PLATFORM_VERSION
 
 
 def _digest(params: Params) -> str:

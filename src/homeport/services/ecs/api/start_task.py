@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core.errors import invalid_parameter
-from homeport.services.ecs import clusters, definitions, launch, names
+from homeport.services.ecs import clusters, definitions, launch, launch_rules, names
 from homeport.services.ecs.api import launching
 from homeport.services.ecs.launch import Failure
 from homeport.services.ecs.model.cluster import Cluster
@@ -46,7 +46,7 @@ def _started(tx: Tx, call: Call, params: Params, cluster: Cluster, definition: T
     found = [(text, _instance(tx, scope, cluster, text)) for text in params["containerInstances"]]
     launch_types = {instance.launch_type for _, instance in found if instance is not None} or {"EC2"}
     for launch_type in sorted(launch_types):
-        launching.check_definition(definition, launch_type)
+        launch_rules.check_definition(definition, launch_type)
     wish = launching.wish(tx, call, params, cluster, definition, min(launch_types))
     started: list[Task | Failure] = []
     for text, instance in found:

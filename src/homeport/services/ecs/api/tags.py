@@ -10,12 +10,14 @@ import msgspec
 from homeport.aws.operations import Call, Operation, Params
 from homeport.core import arn
 from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import capacity_providers, clusters, definitions, tags
+from homeport.services.ecs import capacity_providers, clusters, definitions, services, tags
 from homeport.services.ecs.model.capacity_provider import PROVIDERS
 from homeport.services.ecs.model.cluster import CLUSTERS, Cluster
 from homeport.services.ecs.model.definition import DEFINITIONS
 from homeport.services.ecs.model.instance import INSTANCES, Instance
+from homeport.services.ecs.model.service import SERVICES, Service
 from homeport.services.ecs.model.task import TASKS
+from homeport.services.ecs.model.task_set import TASK_SETS, TaskSet
 from homeport.store import Table, Tx, View
 
 
@@ -50,14 +52,27 @@ def _registered_instance(view: View, scope: tuple[str, str], text: str) -> Insta
     return record if record is not None and record.status != "INACTIVE" else None
 
 
+def _service(view: View, scope: tuple[str, str], text: str) -> Service | None:
+    record = services.by_arn(view, scope, text)
+    return record if record is not None and record.status != "INACTIVE" else None
+
+
+def _task_set(view: View, scope: tuple[str, str], text: str) -> TaskSet | None:
+    record = view.get(TASK_SETS, scope, text.rpartition("/")[2])
+    service = view.get(SERVICES, scope, record.service) if record is not None else None
+    return record if record is not None and service is not None and record.arn(service.arn) == text else None
+
+
 _KINDS: dict[str, _Kind] = {
     "cluster": _Kind(CLUSTERS, _active_cluster),
     "task-definition": _Kind(DEFINITIONS, definitions.lookup),
     "task": _Kind(TASKS, _by_last_part(TASKS)),
     "container-instance": _Kind(INSTANCES, _registered_instance),
     "capacity-provider": _Kind(PROVIDERS, capacity_providers.find),
+    "service": _Kind(SERVICES, _service),
+    "task-set": _Kind(TASK_SETS, _task_set),
 }
-_UNBUILT = ("service", "task-set", "daemon", "daemon-task-definition", "gateway")  # have tags too, but there are none
+_UNBUILT = ("daemon", "daemon-task-definition", "gateway")  # have tags too, but there are none
 
 
 def tag_resource(tx: Tx, call: Call, params: Params) -> dict[str, Any]:
@@ -90,6 +105,8 @@ def _resource(view: View, call: Call, params: Params) -> tuple[_Kind, Any]:
         raise invalid_parameter(f"Invalid resource ARN: {text}")
     if parsed.region != call.region or parsed.partition != arn.partition(call.region):
         raise invalid_parameter("Invalid Region in ARN")
+    if name == "service" and parsed.resource.count("/") == 1:
+        raise invalid_parameter("Long arn format must be used for tagging operations")
     record = kind.find(view, call.scope, text) if kind is not None and parsed.account == call.account else None
     if kind is None or record is None:
         raise _none(call, name)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from homeport.aws.operations import Call, Operation, Params
-from homeport.core.errors import AwsError, invalid_parameter
-from homeport.services.ecs import clusters, effects, lifecycle, names, pages, service_names, tasks
+from homeport.core.errors import invalid_parameter
+from homeport.services.ecs import clusters, effects, lifecycle, names, pages, service_names, services, tasks
 from homeport.services.ecs.model.cluster import Cluster
 from homeport.services.ecs.model.task import TASKS, Task
 from homeport.services.ecs.views.task import task_view
@@ -63,11 +63,7 @@ def _selected(view: View, scope: Scope, cluster: Cluster, params: Params) -> Ite
         raise invalid_parameter("startedBy cannot be combined with other filters.")
     if desired == "PENDING" or params.get("daemonName"):  # a desiredStatus that no task has; there are no daemons
         return []
-    if service:
-        service_names.check(scope, service)
-    group = f"service:{service.rpartition('/')[2]}" if service else None
-    if group and not _has_service(view, scope, cluster, group):
-        raise AwsError("ServiceNotFoundException", "Service not found.")
+    group = _group(view, scope, cluster, service) if service else None
     if started_by:
         key: tuple[str, ...] = ("startedBy", started_by, cluster.arn, desired)
     elif group:
@@ -95,8 +91,12 @@ def _is_on(task: Task, instance: str) -> bool:
     return instance in (task.instance, task.instance.rpartition("/")[2])
 
 
-def _has_service(view: View, scope: Scope, cluster: Cluster, group: str) -> bool:
-    return any(view.count(TASKS, scope, "filter", ("group", group, cluster.arn, d)) for d in ("RUNNING", "STOPPED"))
+def _group(view: View, scope: Scope, cluster: Cluster, text: str) -> str:
+    """The group of the tasks of a service. Raises ServiceNotFoundException."""
+    service = services.find(view, scope, cluster, text)
+    if service is None:
+        raise service_names.not_found()
+    return service.group
 
 
 def _task_arn(call: Call, params: Params) -> list[str]:

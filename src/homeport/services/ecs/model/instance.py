@@ -144,11 +144,13 @@ class Room(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
 
     @property
     def cpu_free(self) -> int:
-        return max(0, self.cpu - self.cpu_used)
+        free = self.cpu - self.cpu_used
+        return free if free > 0 else 0
 
     @property
     def memory_free(self) -> int:
-        return max(0, self.memory - self.memory_used)
+        free = self.memory - self.memory_used
+        return free if free > 0 else 0
 
     @property
     def lot(self) -> Lot:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ ContainerStatus = Literal["PENDING", "RUNNING", "STOPPED"]
 HealthStatus = Literal["UNKNOWN", "HEALTHY", "UNHEALTHY"]
 AttachmentStatus = Literal["PRECREATED", "ATTACHED", "DELETED"]
 
+_SHARED = ("cluster_arn", "definition_arn", "launch_type", "group", "instance", "availability_zone")
 INTERFACE = "ElasticNetworkInterface"  # the type of an attachment that is a network interface
 
 
@@ -48,7 +48,7 @@ class NodeStatus(IntEnum):
     STOPPED = 4
 
 
-class Container(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Container(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A container of a task. ``id`` is a UUID, the end of its ARN. What it runs is in the task definition."""
 
     id: str
@@ -69,7 +69,7 @@ class Container(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             force_setattr(self, "image_digest", sys.intern(self.image_digest))
 
 
-class Attachment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Attachment(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What is attached to a task. ``id`` is a UUID, the end of its ARN; ``details`` have AWS's names."""
 
     id: str
@@ -83,7 +83,7 @@ class Attachment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             force_setattr(self, "details", self.details | {"subnetId": sys.intern(self.details["subnetId"])})
 
 
-class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A task.
 
     ``last_status`` is only ever written by ``lifecycle.step``, ``desired_status`` by the control plane, ``node_status``
@@ -118,6 +118,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     gpus: tuple[str, ...] = ()
     protected_until: float | None = None
     lost: bool = False  # its node was given up while it ran
+    noted: bool = False  # its service's scheduler has taken note of its end
     availability_zone: str | None = None
     capacity_provider: str | None = None
     platform_version: str | None = None
@@ -126,6 +127,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     overrides: dict[str, Any] = {}
     tags: dict[str, str] = {}
     image_digests: dict[str, str] = {}
+    first: bool = False  # others of its deployment wait for the digests of its images
     ephemeral_storage: int = 0  # GiB, 0 outside Fargate
     version: int = 1
     connected_at: float | None = None
@@ -141,10 +143,10 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     def __post_init__(self) -> None:
         # Thousands of tasks name the same few clusters, definitions and nodes: one string each.
-        for name in ("cluster_arn", "definition_arn", "launch_type", "group", "instance", "availability_zone"):
+        for name in _SHARED:
             value = getattr(self, name)
-            if value is not None:
-                force_setattr(self, name, sys.intern(value))
+            if value is not None and (shared := sys.intern(value)) is not value:
+                force_setattr(self, name, shared)
         if self.image_digests:
             force_setattr(self, "image_digests", {n: sys.intern(digest) for n, digest in self.image_digests.items()})
 
@@ -152,8 +154,12 @@ class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     def arn(self) -> str:
         return f"{self.cluster_arn.replace(':cluster/', ':task/', 1)}/{self.id}"
 
-    def container_arn(self, container: Container) -> str:
-        return f"{self.arn.replace(':task/', ':container/', 1)}/{container.id}"
+    def container_arn(self, id: str) -> str:
+        return f"{self.arn.replace(':task/', ':container/', 1)}/{id}"
+
+    def protected(self, now: float) -> bool:
+        """Whether it is protected from scale-in and deployments (``now``: epoch seconds)."""
+        return self.protected_until is not None and self.protected_until > now
 
     @property
     def family(self) -> str:
@@ -187,14 +193,18 @@ class RunToken(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     wake_at: float
 
 
-def _filters(task: Task) -> Iterator[tuple[str, ...]]:
+# What follows returns tuples: indexes that a write leaves alone are told by comparing them.
+
+
+def _filters(task: Task) -> tuple[tuple[str, ...], ...]:
     """What ListTasks finds it under: (filter, value, cluster ARN, desiredStatus)."""
     cluster, desired = task.cluster_arn, task.desired_status
-    yield ("cluster", cluster, desired)
-    yield ("family", task.family, cluster, desired)
-    yield ("group", task.group, cluster, desired)
-    if task.started_by:
-        yield ("startedBy", task.started_by, cluster, desired)
+    found = (
+        ("cluster", cluster, desired),
+        ("family", task.family, cluster, desired),
+        ("group", task.group, cluster, desired),
+    )
+    return (*found, ("startedBy", task.started_by, cluster, desired)) if task.started_by else found
 
 
 def _counted(task: Task) -> bool:
@@ -204,6 +214,24 @@ def _counted(task: Task) -> bool:
 
 def _uses_provider(task: Task) -> bool:
     return task.capacity_provider is not None and task.last_status < TaskStatus.STOPPED
+
+
+def _service(task: Task) -> tuple[tuple[str, str], ...]:
+    """The (cluster ARN, group) of the service that still has to do with it."""
+    if task.group.startswith("service:") and not (task.noted and task.last_status == TaskStatus.STOPPED):
+        return ((task.cluster_arn, task.group),)
+    return ()
+
+
+def _service_count(task: Task) -> tuple[tuple[tuple[str, str], tuple[str | None, str]], ...]:
+    """What DescribeServices counts it as: RUNNING, or PENDING while it is on its way there."""
+    if not task.group.startswith("service:"):
+        return ()
+    if task.last_status == TaskStatus.RUNNING:
+        return (((task.cluster_arn, task.group), (task.started_by, "RUNNING")),)
+    elif task.last_status < TaskStatus.RUNNING and task.desired_status == "RUNNING":
+        return (((task.cluster_arn, task.group), (task.started_by, "PENDING")),)
+    return ()
 
 
 def _instance_id(task: Task) -> str:
@@ -220,14 +248,16 @@ TASKS: Table[Task] = Table(
         "cluster_status": lambda r: ((r.cluster_arn, r.last_status.name),),
         "filter": _filters,
         "definition": lambda r: ((r.definition_arn, r.last_status == TaskStatus.STOPPED),),
+        "service": _service,
         "attachment": lambda r: [a.id for a in r.attachments] if r.last_status < TaskStatus.STOPPED else (),
     },
-    # The tasks of a (cluster, group) outside Fargate by instance id, and by zone; those of a cluster that aren't over,
-    # by capacity provider.
+    # The tasks of a (cluster, group) outside Fargate by instance id; all of them by zone; those of a cluster that
+    # aren't over, by capacity provider; those of a (cluster, group) of a service by (startedBy, RUNNING or PENDING).
     counts={
         "instances": lambda r: (((r.cluster_arn, r.group), _instance_id(r)),) if _counted(r) else (),
-        "zones": lambda r: (((r.cluster_arn, r.group), r.availability_zone),) if _counted(r) else (),
+        "zones": lambda r: (((r.cluster_arn, r.group), r.availability_zone),) if r.charged else (),
         "providers": lambda r: ((r.cluster_arn, r.capacity_provider),) if _uses_provider(r) else (),
+        "services": _service_count,
     },
     global_indexes={
         "unfinished": lambda r: (True,) if r.last_status < TaskStatus.STOPPED else (),

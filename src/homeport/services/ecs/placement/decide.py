@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 
 from homeport.services.ecs.model.instance import Lot, Room
 from homeport.services.ecs.placement import rules
@@ -41,14 +41,12 @@ def choose(demand: Demand, index: Index, pick: Pick) -> Placement | None:
     return Placement(room, room.zone or (demand.zones[0] if demand.zones else None), room.gpus[: demand.gpus])
 
 
-def explain(demand: Demand, index: Index) -> Sequence[tuple[Room, str | None]]:
-    """For every instance that the demand is for, by id: ECS's reason why the task can't run there, else None."""
+def explain(demand: Demand, index: Index, most: int | None = None) -> Sequence[tuple[Room, str | None]]:
+    """For every instance that the demand is for, by id (or the first ``most`` of them): ECS's reason why the task can't
+    run there, else None."""
     asked = rules.rules(demand)
-    return [
-        (room, rules.reason(demand, asked, room, index))
-        for room in index.everywhere(demand.cluster)
-        if rules.candidate(demand, room)
-    ]
+    rooms = (room for room in index.everywhere(demand.cluster) if rules.candidate(demand, room))
+    return [(room, rules.reason(demand, asked, room, index)) for room in islice(rooms, most)]
 
 
 def refusals(explained: Sequence[tuple[Room, str | None]]) -> Refusals:

@@ -115,7 +115,7 @@ def reason(demand: Demand, asked: Rules, room: Room, index: Index) -> str | None
         return INACTIVE
     if demand.cluster and not room.connected:
         return AGENT
-    return _short(demand, room) or _unsuited(demand, asked, room, index)
+    return _short(demand, room) or unsuited(demand, asked, room, index)
 
 
 def _short(demand: Demand, room: Room) -> str | None:
@@ -130,7 +130,8 @@ def _short(demand: Demand, room: Room) -> str | None:
     return ENI if demand.networked and not room.shape.interface else None
 
 
-def _unsuited(demand: Demand, asked: Rules, room: Room, index: Index) -> str | None:
+def unsuited(demand: Demand, asked: Rules, room: Room, index: Index) -> str | None:
+    """As ``reason``, whatever the room has left."""
     verdict = asked.of_kind(room, index)
     if verdict == ATTRIBUTE:
         return ATTRIBUTE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -51,11 +50,12 @@ def _settings(record: Cluster) -> list[dict[str, str]]:
 
 def _statistics(view: View, scope: tuple[str, str], record: Cluster) -> list[dict[str, str]]:
     running, pending = clusters.launch_types(view, scope, record.arn)
-    services: Counter[str] = Counter()
+    active = clusters.service_launch_types(view, scope, record.arn, "ACTIVE")
+    draining = clusters.service_launch_types(view, scope, record.arn, "DRAINING")
     numbers = {
         **{f"running{kind}TasksCount": running[kind.upper()] for kind in _LAUNCH_TYPES},
         **{f"pending{kind}TasksCount": pending[kind.upper()] for kind in _LAUNCH_TYPES},
-        **{f"active{kind}ServiceCount": services[kind.upper()] for kind in _LAUNCH_TYPES},
-        **{f"draining{kind}ServiceCount": services[kind.upper()] for kind in _LAUNCH_TYPES},
+        **{f"active{kind}ServiceCount": active[kind.upper()] for kind in _LAUNCH_TYPES},
+        **{f"draining{kind}ServiceCount": draining[kind.upper()] for kind in _LAUNCH_TYPES},
     }
     return [{"name": name, "value": str(number)} for name, number in numbers.items()]

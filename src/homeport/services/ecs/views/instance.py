@@ -18,7 +18,13 @@ def instance_view(
 ) -> dict[str, Any]:
     """AWS's ContainerInstance. ``include`` has members of ContainerInstanceField; without TAGS its tags are an empty
     list. A deregistered one has all its room left, and no tasks."""
-    room = view.get(ROOMS, scope, instance.id)
+    return shown_with(view, instance, view.get(ROOMS, scope, instance.id), include)
+
+
+def shown_with(
+    view: View, instance: Instance, room: Room | None, include: Collection[str] = WITH_TAGS
+) -> dict[str, Any]:
+    """The same with this room, None where it has none."""
     running, pending = rooms.counts(view, instance) if room else (0, 0)
     left = _left(room) if room else {}
     shown: dict[str, Any] = {

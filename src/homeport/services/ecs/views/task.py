@@ -30,12 +30,12 @@ _TEXTS = {
 
 def task_view(view: View, scope: tuple[str, str], task: Task, *, with_tags: bool = True) -> dict[str, Any]:
     """AWS's Task. Without ``with_tags`` its tags are an empty list."""
-    definition = definitions.of_task(view, scope, task.definition_arn)
+    definition, arn = definitions.of_task(view, scope, task.definition_arn), task.arn
     shown: dict[str, Any] = {
         "attachments": [_attachment(a, task) for a in task.attachments],
         "attributes": [{"name": "ecs.cpu-architecture", "value": _architecture(definition)}],
         "clusterArn": task.cluster_arn,
-        "containers": _containers(task, definition),
+        "containers": _containers(task, arn, definition),
         "cpu": str(task.cpu),
         "createdAt": task.created_at,
         "desiredStatus": task.desired_status,
@@ -48,7 +48,7 @@ def task_view(view: View, scope: tuple[str, str], task: Task, *, with_tags: bool
         "memory": str(task.memory),
         "overrides": overrides.shown(task.overrides, [c.name for c in task.containers]),
         "tags": tags.view(task.tags) if with_tags else [],
-        "taskArn": task.arn,
+        "taskArn": arn,
         "taskDefinitionArn": task.definition_arn,
         "version": task.version,
     }
@@ -85,34 +85,41 @@ def _attachment(attachment: Attachment, task: Task) -> dict[str, Any]:
     }
 
 
-def _containers(task: Task, definition: TaskDefinition | None) -> list[dict[str, Any]]:
+def _containers(task: Task, arn: str, definition: TaskDefinition | None) -> list[dict[str, Any]]:
     defined = {c["name"]: c for c in definitions.containers(definition)} if definition else {}
-    whole = [overrides.merged(defined.get(c.name, {"name": c.name}), task.overrides) for c in task.containers]
-    return [_container(c, task, d) for c, d in zip(task.containers, whole, strict=True)]
+    start, interfaces, given = task.container_arn(""), _interfaces(task), task.overrides
+    return [
+        _container(c, arn, f"{start}{c.id}", interfaces, overrides.merged(defined.get(c.name, {"name": c.name}), given))
+        for c in task.containers
+    ]
 
 
-def _container(container: Container, task: Task, defined: Any) -> dict[str, Any]:
+def _container(
+    container: Container, task_arn: str, arn: str, interfaces: list[dict[str, str]], defined: Any
+) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "containerArn": task.container_arn(container),
-        "taskArn": task.arn,
+        "containerArn": arn,
+        "taskArn": task_arn,
         "name": container.name,
         "lastStatus": container.status,
         "networkBindings": list(container.bindings),
-        "networkInterfaces": _interfaces(task),
+        "networkInterfaces": interfaces,
         "healthStatus": container.health,
         "cpu": str(defined.get("cpu") or 0),
     }
     for member in ("memory", "memoryReservation"):
         if defined.get(member):
             shown[member] = str(defined[member])
-    optional = {
-        "image": defined.get("image"),
-        "imageDigest": container.image_digest,
-        "runtimeId": container.runtime_id,
-        "exitCode": container.exit_code,
-        "reason": container.reason,
-    }
-    return shown | {member: value for member, value in optional.items() if value is not None}
+    for member, value in (
+        ("image", defined.get("image")),
+        ("imageDigest", container.image_digest),
+        ("runtimeId", container.runtime_id),
+        ("exitCode", container.exit_code),
+        ("reason", container.reason),
+    ):
+        if value is not None:
+            shown[member] = value
+    return shown
 
 
 def _interfaces(task: Task) -> list[dict[str, str]]:

@@ -1,0 +1,1 @@
+"""What a service's scheduler decides: from what it sees to a plan. Pure."""
