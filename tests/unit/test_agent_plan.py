@@ -110,6 +110,8 @@ def case(
 
 
 UNATTACHED = {"network": "none"}
+UNSAVED: dict[str, Any] = {"saved": False, "busy": {STATE: Save()}}
+NO_DISK = {STATE: Retry(1, 1001.0)}
 GONE = {"network": "detached"}
 RUN, STOP, RUN_PAIR, STOP_PAIR = goal(WEB), goal(WEB, stop=True), goal(PAIR), goal(PAIR, stop=True)
 
@@ -132,7 +134,7 @@ SAVING = [
     case("save first", RUN, NONE, then=Save(), saved=False),
     case("report", RUN, RUNNING, then=Report(REPORTABLE), reportable=REPORTABLE),
     case("one report at a time", RUN, RUNNING, then=None, reportable=REPORTABLE, busy={REPORT: Report(REPORTABLE)}),
-    case("save again later", RUN, RUNNING, then=None, saved=False, retry={STATE: Retry(1, 1001.0)}),
+    case("save again later", RUN, RUNNING, then=None, saved=False, retry=NO_DISK),
 ]
 BORROW = goal((borrower("app", "init"), container("init", essential=False)))
 ORDER = [
@@ -185,6 +187,10 @@ LOWERING = [
         then=None,
         busy={"app": Start("app")},
     ),
+    # What an agent that is killed in between finds is a task that goes on, and a dependency that is met.
+    case("not before it is known why", goal(chain("COMPLETE")), FAILED, RUNNING, then=None, **UNSAVED),
+    case("but for what ends the task itself", STOP, RUNNING, then=Kill("web"), **UNSAVED),
+    case("nor while it can't be saved", RUN_PAIR, STOPPED, RUNNING, then=Kill("side"), saved=False, retry=NO_DISK),
 ]
 CLEANING = [
     case("not while something runs", STOP_PAIR, STOPPED, SIGNALLED, then=None),

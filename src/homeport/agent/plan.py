@@ -347,8 +347,10 @@ def _bring_down(goal: TaskGoal, seen: TaskSeen, spec: ContainerSpec) -> Action |
         return Cancel(spec.name)
     if c.state != "running" or not _free(seen, spec.name) or _needed(goal, seen, spec.name):
         return None
-    if c.signalled is None:  # an agent that starts and doesn't know of the stop would restart it
-        return Kill(spec.name) if seen.saved or STATE in seen.retry or not spec.restart_policy else None
+    if c.signalled is None:
+        known = seen.saved or STATE in seen.retry or (spec.essential and not spec.restart_policy)
+        # An agent that starts and doesn't know of the stop would restart it, or start what waited for its end.
+        return Kill(spec.name) if known else None
     return Kill(spec.name, SIGKILL) if seen.now >= _kill_at(spec, c, c.signalled) else None
 
 
