@@ -130,6 +130,17 @@ def test_extra_tasks_go_themselves_where_nothing_else_may() -> None:
     assert [stop.task for stop in step(none).stops] == ["x"]
 
 
+def test_a_protected_extra_task_is_kept_until_it_may_go() -> None:
+    """As any other that is too many."""
+    look = seen({"a": 0, "b": 0}, task("x", availability_zone="b", protected_until=NOW + 9), desired=0)
+    plan = reconcile(look, NOW)
+    assert (plan.stops, plan.service.extra) == ((), ())
+    after = replace(look, service=plan.service)
+    assert [stop.task for stop in reconcile(after, NOW + 9).stops] == ["x"]
+    held = reconcile(after, NOW)
+    assert (held.stops, held.wake_at) == ((), NOW + 9)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -154,6 +165,20 @@ def test_what_can_not_go_on_is_given_up(change: dict[str, dict[str, Any]]) -> No
     ]
     assert (hidden.seen.service.extra, hidden.seen.service.unbalanced_at) == ((), None)
     assert hidden.seen.tasks == look.tasks
+
+
+def test_what_waits_for_room_in_its_zone_is_not_taken_for_a_task_once_it_is_given_up() -> None:
+    """It would be one of the desired ones, though there may be room for another in any zone."""
+    waits = task("x", availability_zone="b", instance=None, last_status=TaskStatus.PROVISIONING, started_at=None)
+    look = seen({"a": 2, "b": 0}, waits, maximum=150)
+    sick = replace(look.tasks[0], containers=(replace(look.tasks[0].containers[0], health="UNHEALTHY"),))
+    look = replace(look, tasks=(sick, *look.tasks[1:]), checked={sick.definition_arn: frozenset({"app"})})
+    plan = reconcile(look, NOW)
+    assert [(stop.task, stop.why) for stop in plan.stops] == [("x", "scaling")]
+    assert [told.name for told in plan.events] == ["SERVICE_REBALANCING_STOPPED"]
+    stopped = tuple(replace(t, desired_status="STOPPED") if t.id == "x" else t for t in look.tasks)
+    after = reconcile(replace(look, service=plan.service, tasks=stopped), NOW)
+    assert (after.service.extra, after.events) == ((), ())
 
 
 def test_an_extra_task_that_ended_is_forgotten_and_counted_as_any_other() -> None:

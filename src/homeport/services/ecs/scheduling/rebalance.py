@@ -22,10 +22,12 @@ from homeport.services.ecs.scheduling.plan import MOST_MOVES, Seen, Start, Stop,
 
 
 class Hidden(msgspec.Struct, frozen=True, kw_only=True):
-    """``seen`` without ``extra``, the tasks that were started beyond the desired count and aren't given up."""
+    """``seen`` without ``extra``, the tasks that were started beyond the desired count and aren't given up. ``stops``
+    are such that were, and wait for room in a zone where nobody needs them any more."""
 
     seen: Seen
     extra: tuple[Task, ...] = ()
+    stops: tuple[Stop, ...] = ()
     events: tuple[Told, ...] = ()
     changes_at: float | None = None  # when time alone may make an extra task healthy (epoch seconds)
 
@@ -47,8 +49,10 @@ def hide(seen: Seen, now: float) -> Hidden:
     wanted = service.rebalancing and primary is not None and primary.rollout == "COMPLETED"
     live = [t for t in seen.tasks if t.id in service.extra and not must_stop(t)]
     ids = {t.id for t in live}
+    if service.unbalanced_at is None and not live:
+        return Hidden(seen=replace(seen, service=replace(service, extra=())))
     if not wanted or any(not _promises(seen, t, primary, now) for t in live) or _in_the_way(seen, ids, now):
-        return _given_up(seen)
+        return _given_up(seen, [t for t in live if t.last_status == TaskStatus.PROVISIONING and t.instance is None])
     service = replace(service, extra=tuple(id for id in service.extra if id in ids))
     left = tuple(t for t in seen.tasks if t.id not in ids)
     times = [health.changes_at(t, census.checks(seen, t), service.grace, now) for t in live]
@@ -98,10 +102,18 @@ def _in_the_way(seen: Seen, extra: Set[str], now: float) -> bool:
     return any(health.unhealthy(t, census.checks(seen, t), seen.service.grace, now) for t in kept)
 
 
-def _given_up(seen: Seen) -> Hidden:
-    service = replace(seen.service, extra=(), unbalanced_at=None)
+def _given_up(seen: Seen, waiting: Sequence[Task]) -> Hidden:
+    """What ``waiting`` tasks were started for may start elsewhere: they would have to be in their zone. They are
+    remembered until they are known to stop."""
+    ids = {t.id for t in waiting}
+    service = replace(seen.service, extra=tuple(t.id for t in waiting), unbalanced_at=None)
     told = Told(message=messages.rebalancing_stopped(service.name), name="SERVICE_REBALANCING_STOPPED", level="ERROR")
-    return Hidden(seen=replace(seen, service=service), events=(told,))
+    tasks = tuple(replace(t, desired_status="STOPPED") if t.id in ids else t for t in seen.tasks)
+    return Hidden(
+        seen=replace(seen, service=service, tasks=tasks),
+        stops=tuple(Stop(t.id, messages.scaling(t.started_by or "")) for t in waiting),
+        events=(told,),
+    )
 
 
 def _balanced(seen: Seen, counts: Mapping[str, int]) -> Shift:
@@ -145,7 +157,8 @@ def _finished(seen: Seen, counted: Count, extra: Sequence[Task], now: float) -> 
         zone = max((z for z in free if free[z]), key=lambda z: counts[z])
         stops.append(Stop(free[zone].pop(), reason, "rebalancing"))
         counts[zone] -= 1
-    stops += [Stop(id, reason) for id in sorted(extras)[: len(extra) - len(stops)]]
+    own = sorted(t.id for t in extra if not t.protected(now))  # the others are scaled in when they may be
+    stops += [Stop(id, reason) for id in own[: len(extra) - len(stops)]]
     return Shift(seen=replace(seen, service=replace(seen.service, extra=())), stops=tuple(stops))
 
 

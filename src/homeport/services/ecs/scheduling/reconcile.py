@@ -65,7 +65,7 @@ def _deployed(seen: Seen, ended: tuple[str, ...], now: float) -> Plan:
         revisions=_changed(before.revisions.values(), seen.revisions.values()),
         service_deployments=_changed(before.service_deployments, seen.service_deployments),
         starts=(*moves.starts, *shift.starts),
-        stops=(*moves.stops, *shift.stops),
+        stops=(*hidden.stops, *moves.stops, *shift.stops),
         events=(
             *recounted.events,
             *hidden.events,
