@@ -15,9 +15,14 @@ class Call(Protocol):
 
 
 class Listener(Protocol):
-    """Is told of calls that change services or task sets: ``asking`` before, and what it returns after the answer."""
+    """Is told of calls that change services or task sets: ``asking`` before, or ``began`` says when that was, and what
+    it returns after the answer, with the service or task set of the answer."""
 
-    def asking(self, name: str, operation: str, params: dict[str, Any]) -> Callable[[dict[str, Any]], None]: ...
+    def time(self) -> float: ...
+
+    def asking(
+        self, name: str, operation: str, params: dict[str, Any], began: float | None = None
+    ) -> Callable[[dict[str, Any]], None]: ...
 
 
 class Asked(msgspec.Struct):
@@ -33,19 +38,24 @@ class Calls:
     """By what they are about: a service's name, or a task set's ARN."""
 
     def __init__(self, time: Callable[[], float]) -> None:
-        self._time = time
+        self.time = time
         self._asked: dict[str, list[Asked]] = {}
 
     def names(self) -> list[str]:
         return list(self._asked)
 
-    def asking(self, name: str, operation: str, params: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    def asking(
+        self, name: str, operation: str, params: dict[str, Any], began: float | None = None
+    ) -> Callable[[dict[str, Any]], None]:
         """A call is made; what is returned is to be called with its answer."""
-        asked = Asked(operation, params, self._time())
+        asked = Asked(operation, params, self.time() if began is None else began)
         self._asked.setdefault(name, []).append(asked)
 
-        def answered(service: dict[str, Any]) -> None:
-            asked.ended = self._time()
+        def answered(answer: dict[str, Any]) -> None:
+            asked.ended = self.time()
+            if operation == "CreateService" and answer.get("desiredCount") != params.get("desiredCount"):
+                # A creation that is repeated answers with the service as it has become since.
+                asked.params = {key: value for key, value in params.items() if key != "desiredCount"}
 
         return answered
 

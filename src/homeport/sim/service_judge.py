@@ -360,7 +360,7 @@ class Judge:
             self._found(serving.a_steady_state_is_told_once, found)
             self._unsteady.discard(service.id)
             self._told.add(service.id)
-        if why_not is not None:
+        if why_not is not None or commit.stopped:
             self._unsteady.add(service.id)
 
 

@@ -32,9 +32,11 @@ class TaskSetClient:
             definition = await self._define(step)
             where = self._capacity(step.more["slot"])
             members = {"service": name, "taskDefinition": definition, **where, **step.more["members"]}
+            began = self._listener.time()
             made = await self._call("CreateTaskSet", cluster=CLUSTER, **members)
-            arn = made["taskSet"]["taskSetArn"]
-            self._listener.asking(arn, "CreateTaskSet", {"scale": step.more["members"]["scale"]["value"]})({})
+            arn, scale = made["taskSet"]["taskSetArn"], step.more["members"]["scale"]["value"]
+            # Others may have found the set, and scaled it, before its creation was answered.
+            self._listener.asking(arn, "CreateTaskSet", {"scale": scale}, began)({})
             return
         arn = await self._chosen(name, step.pick)
         if arn is None:
