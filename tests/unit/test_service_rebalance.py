@@ -179,6 +179,12 @@ def test_what_waits_for_room_in_its_zone_is_not_taken_for_a_task_once_it_is_give
     stopped = tuple(replace(t, desired_status="STOPPED") if t.id == "x" else t for t in look.tasks)
     after = reconcile(replace(look, service=plan.service, tasks=stopped), NOW)
     assert (after.service.extra, after.events) == ((), ())
+    guarded = replace(look, tasks=tuple(replace(t, protected_until=NOW + 9) if t.id == "x" else t for t in look.tasks))
+    plan = reconcile(guarded, NOW)
+    assert (plan.stops, plan.service.extra, plan.wake_at) == ((), ("x",), NOW + 9)
+    plan = reconcile(replace(guarded, service=plan.service), NOW + 1)
+    assert (plan.stops, plan.events) == ((), ())
+    assert [stop.task for stop in reconcile(replace(guarded, service=plan.service), NOW + 9).stops] == ["x"]
 
 
 def test_an_extra_task_that_ended_is_forgotten_and_counted_as_any_other() -> None:

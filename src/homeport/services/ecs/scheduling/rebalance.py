@@ -22,14 +22,14 @@ from homeport.services.ecs.scheduling.plan import MOST_MOVES, Seen, Start, Stop,
 
 
 class Hidden(msgspec.Struct, frozen=True, kw_only=True):
-    """``seen`` without ``extra``, the tasks that were started beyond the desired count and aren't given up. ``stops``
-    are such that were, and wait for room in a zone where nobody needs them any more."""
+    """``seen`` without ``extra``, the tasks that were started beyond the desired count and aren't given up, or can't
+    be ended yet. ``stops`` are such that were given up, and wait for room in a zone where nobody needs them."""
 
     seen: Seen
     extra: tuple[Task, ...] = ()
     stops: tuple[Stop, ...] = ()
     events: tuple[Told, ...] = ()
-    changes_at: float | None = None  # when time alone may make an extra task healthy (epoch seconds)
+    changes_at: float | None = None  # when time alone may make an extra task healthy, or end it (epoch seconds)
 
 
 class Shift(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,13 +46,13 @@ def hide(seen: Seen, now: float) -> Hidden:
     service, primary = seen.service, seen.primary
     if service.unbalanced_at is None and not service.extra:
         return Hidden(seen=seen)
+    if service.unbalanced_at is None:
+        return _left(seen, now)
     wanted = service.rebalancing and primary is not None and primary.rollout == "COMPLETED"
     live = [t for t in seen.tasks if t.id in service.extra and not must_stop(t)]
     ids = {t.id for t in live}
-    if service.unbalanced_at is None and not live:
-        return Hidden(seen=replace(seen, service=replace(service, extra=())))
     if not wanted or any(not _promises(seen, t, primary, now) for t in live) or _in_the_way(seen, ids, now):
-        return _given_up(seen, [t for t in live if t.last_status == TaskStatus.PROVISIONING and t.instance is None])
+        return _given_up(seen, now)
     service = replace(service, extra=tuple(id for id in service.extra if id in ids))
     left = tuple(t for t in seen.tasks if t.id not in ids)
     times = [health.changes_at(t, census.checks(seen, t), service.grace, now) for t in live]
@@ -102,18 +102,38 @@ def _in_the_way(seen: Seen, extra: Set[str], now: float) -> bool:
     return any(health.unhealthy(t, census.checks(seen, t), seen.service.grace, now) for t in kept)
 
 
-def _given_up(seen: Seen, waiting: Sequence[Task]) -> Hidden:
-    """What ``waiting`` tasks were started for may start elsewhere: they would have to be in their zone. They are
-    remembered until they are known to stop."""
-    ids = {t.id for t in waiting}
-    service = replace(seen.service, extra=tuple(t.id for t in waiting), unbalanced_at=None)
-    told = Told(message=messages.rebalancing_stopped(service.name), name="SERVICE_REBALANCING_STOPPED", level="ERROR")
-    tasks = tuple(replace(t, desired_status="STOPPED") if t.id in ids else t for t in seen.tasks)
+def _given_up(seen: Seen, now: float) -> Hidden:
+    name = seen.service.name
+    told = Told(message=messages.rebalancing_stopped(name), name="SERVICE_REBALANCING_STOPPED", level="ERROR")
+    left = _left(replace(seen, service=replace(seen.service, unbalanced_at=None)), now)
+    return replace(left, events=(told,))
+
+
+def _left(seen: Seen, now: float) -> Hidden:
+    """After it was given up, extra tasks are as any others, but for those that wait for an instance in their zone: each
+    would keep another from starting elsewhere. They are ended when nothing protects them, and forgotten when they are
+    known to stop."""
+    waiting = [t for t in seen.tasks if t.id in seen.service.extra and _waits(seen, t)]
+    kept = tuple(t for t in waiting if t.protected(now))
+    ended = {t.id for t in waiting} - {t.id for t in kept}
+    others = (t for t in seen.tasks if t not in kept)
     return Hidden(
-        seen=replace(seen, service=service, tasks=tasks),
-        stops=tuple(Stop(t.id, messages.scaling(t.started_by or "")) for t in waiting),
-        events=(told,),
+        seen=replace(
+            seen,
+            service=replace(seen.service, extra=tuple(t.id for t in waiting)),
+            tasks=tuple(replace(t, desired_status="STOPPED") if t.id in ended else t for t in others),
+        ),
+        extra=kept,
+        stops=tuple(Stop(t.id, messages.scaling(t.started_by or "")) for t in waiting if t.id in ended),
+        changes_at=min((t.protected_until for t in kept if t.protected_until is not None), default=None),
     )
+
+
+def _waits(seen: Seen, task: Task) -> bool:
+    """Tasks of older deployments go anyway."""
+    primary = seen.primary
+    waits = task.instance is None and task.last_status == TaskStatus.PROVISIONING and not must_stop(task)
+    return waits and primary is not None and primary.rollout == "COMPLETED" and task.started_by == primary.name
 
 
 def _balanced(seen: Seen, counts: Mapping[str, int]) -> Shift:
