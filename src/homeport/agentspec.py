@@ -137,6 +137,7 @@ class ContainerSpec(Message, frozen=True):
     shared_memory: int = 0  # MiB of /dev/shm, 0 for the default of 64
     tmpfs: tuple[Tmpfs, ...] = ()
     devices: tuple[Device, ...] = ()
+    gpus: tuple[str, ...] = ()  # ids of those that are its own
     max_swap: int | None = None  # MiB of swap besides ``memory``
     swappiness: int | None = None  # 0 to 100
     log_driver: str = ""  # as its definition has it, with its options

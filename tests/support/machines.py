@@ -57,8 +57,9 @@ class Joined(NamedTuple):
 
 
 @contextmanager
-def joined(folder: Path) -> Iterator[Joined]:
-    """A cluster ``tests`` of one machine. The calling thread is on the control plane's meanwhile."""
+def joined(folder: Path, *flags: str) -> Iterator[Joined]:
+    """A cluster ``tests`` of one machine, which joined with these ``flags``. The calling thread is on the control
+    plane's meanwhile."""
     with machines(2) as (first, second):
         control, node = first.homeport(folder / "control"), second.homeport(folder / "node")
         try:
@@ -66,7 +67,7 @@ def joined(folder: Path) -> Iterator[Joined]:
             with first.entered():
                 ecs = control.client("ecs")
                 ecs.create_cluster(clusterName="tests")
-                join(control, node, "tests")
+                join(control, node, "tests", *flags)
                 yield Joined(control, node, second, ecs)
         finally:
             node.down()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from homeport import config
@@ -111,8 +112,11 @@ def test_a_node_registers_what_it_was_told() -> None:
         reserved_memory=512,
         zone="us-east-1b",
     )
-    host = Host(cores=2, memory=2048, architecture="x86_64", boot_id="b")
+    host = Host(cores=2, memory=2048, architecture="x86_64", boot_id="b", gpus=("GPU-1", "GPU-2"))
     params = registration(settings, host, None, "t", "m")
+    assert params["platformDevices"] == [{"id": "GPU-1", "type": "GPU"}, {"id": "GPU-2", "type": "GPU"}]
+    fargate = msgspec.structs.replace(settings, fargate=True)
+    assert "platformDevices" not in registration(fargate, host, None, "t", "m")
     values = {a["name"]: a.get("value") for a in params["attributes"]}
     assert values["rack"] == "r1"
     assert values["homeport.auto-scaling-group"] == "blue"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from homeport.agent.cdi import Edits, Hook, Mount
 from homeport.agent.drivers import ContainerPlan, Image
 from homeport.agent.drivers.containerd import mounts, pause, seccomp, spec
 from homeport.agent.drivers.containerd.devices import HostDevice
@@ -27,7 +28,7 @@ def build(
     image: RunConfig | None = None, user: User | None = None, machine: spec.Machine = MACHINE, **members: Any
 ) -> dict[str, Any]:
     own = {name: members.pop(name) for name in ("netns", "network_mode", "pid_mode", "ipc_mode") if name in members}
-    provided = spec.Provided(**{n: members.pop(n) for n in ("binds", "devices", "namespaces") if n in members})
+    provided = spec.Provided(**{n: members.pop(n) for n in ("binds", "devices", "namespaces", "gpus") if n in members})
     plan = ContainerPlan(id="c", task_id="t", spec=container(**members), image=Image("x", "sha256:0"), **own)
     config = image or RunConfig(cmd=("run",))
     return spec.build(plan, config, user or User(), "host", FILES, "/h/t/c", machine, provided)
@@ -326,3 +327,32 @@ def test_the_machines_processes_and_ipc_are_shared_by_having_no_namespace() -> N
     shared = {m["destination"]: m for m in built["mounts"]}
     assert (shared["/dev/shm"]["type"], shared["/dev/shm"]["source"]) == ("bind", "/dev/shm")
     assert shared["/dev/mqueue"]["type"] == "mqueue"
+
+
+def test_gpus_bring_what_they_need() -> None:
+    mounts = (
+        Mount("/lib/cuda.so", "/lib/cuda.so", ("ro",)),
+        Mount("/lib/nv.so", "/lib/nv.so", ("ro", "bind")),
+        Mount("tmpfs", "/proc/driver/nvidia", ("mode=0555",), "tmpfs"),
+    )
+    hooks = (
+        Hook("createContainer", "/bin/ctk", ("ctk", "a")),
+        Hook("createContainer", "/bin/ctk", env=("A=1",), timeout=3),
+    )
+    edits = Edits(env=("VISIBLE=g1", "A=2"), mounts=mounts, hooks=hooks, additional_gids=(0, 44))
+    made = build(gpus=edits, environment={"VISIBLE": "all", "B": "3"})
+    env = dict(entry.split("=", 1) for entry in made["process"]["env"])
+    assert (env["VISIBLE"], env["A"], env["B"]) == ("g1", "2", "3")
+    assert made["process"]["user"]["additionalGids"] == [44]
+    assert made["mounts"][-3:] == [
+        {"destination": "/lib/cuda.so", "source": "/lib/cuda.so", "type": "bind", "options": ["ro", "rbind"]},
+        {"destination": "/lib/nv.so", "source": "/lib/nv.so", "type": "bind", "options": ["ro", "bind"]},
+        {"destination": "/proc/driver/nvidia", "source": "tmpfs", "type": "tmpfs", "options": ["mode=0555"]},
+    ]
+    assert made["hooks"] == {
+        "createContainer": [
+            {"path": "/bin/ctk", "args": ["ctk", "a"], "env": []},
+            {"path": "/bin/ctk", "args": [], "env": ["A=1"], "timeout": 3},
+        ]
+    }
+    assert "hooks" not in build()

@@ -319,7 +319,7 @@ WITH_ROLE = {"executionRoleArn": ROLE}
         ({}, {"interactive": True, "pseudoTerminal": True, "privileged": True}, None),
         ({}, {"dockerSecurityOptions": ["no-new-privileges"]}, None),
         ({}, {"dockerSecurityOptions": ["label:x"]}, "the security option label:x (container 'c')"),
-        ({}, {"resourceRequirements": [{"type": "GPU", "value": "1"}]}, "'resourceRequirements' (container 'c')"),
+        ({}, {"resourceRequirements": [{"type": "GPU", "value": "1"}]}, "GPUs on Fargate (container 'c')"),
     ],
 )
 def test_what_nodes_cannot_do_yet_is_named(task: dict[str, Any], container: dict[str, Any], what: str | None) -> None:
@@ -327,3 +327,25 @@ def test_what_nodes_cannot_do_yet_is_named(task: dict[str, Any], container: dict
     refusal, _, why = (told or "").partition(" yet: ")
     assert refusal == (f"Homeport does not support {what}" if what else "")
     assert bool(why.removesuffix(".")) == bool(what), "a refusal has a reason"
+
+
+MPS = {"sharingStrategy": {"nvidiaMps": {"memory": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("need", "what"),
+    [
+        ({"type": "GPU", "value": "2"}, None),
+        ({"type": "GPU", "value": "1", **MPS}, "a 'sharingStrategy' of GPUs (container 'c')"),
+        ({"type": "NeuronDevice", "value": "ALL"}, "the resource requirement NeuronDevice (container 'c')"),
+        (
+            {"type": "InferenceAccelerator", "value": "a"},
+            "the resource requirement InferenceAccelerator (container 'c')",
+        ),
+    ],
+)
+@pytest.mark.parametrize("launch_type", ["EC2", "EXTERNAL"])
+def test_container_instances_have_gpus(need: dict[str, Any], what: str | None, launch_type: str) -> None:
+    container = {"name": "c", "image": "i", "resourceRequirements": [need]}
+    told = unsupported({"containerDefinitions": [container]}, launch_type=launch_type)
+    assert (told or "").partition(" yet: ")[0] == (f"Homeport does not support {what}" if what else "")

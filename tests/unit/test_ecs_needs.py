@@ -55,3 +55,14 @@ def test_gpus_of_all_containers() -> None:
 def test_an_architecture_is_asked_for_or_not() -> None:
     assert needs.architecture(definition()) == ""
     assert needs.architecture(definition(runtimePlatform={"cpuArchitecture": "ARM64"})) == "ARM64"
+
+
+def test_gpus_are_shared_out_in_the_order_of_the_containers() -> None:
+    one, two = ({"type": "GPU", "value": value} for value in ("1", "2"))
+    containers = [
+        {"name": "a", "resourceRequirements": [one]},
+        {"name": "b"},
+        {"name": "c", "resourceRequirements": [two]},
+    ]
+    assert needs.shared_out(("g1", "g2", "g3"), containers) == {"a": ("g1",), "c": ("g2", "g3")}
+    assert needs.shared_out((), [{"name": "b"}]) == {}

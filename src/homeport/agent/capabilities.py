@@ -1,7 +1,7 @@
 """What a container instance with this agent can do, in the names that task definitions require. Pure.
 
-Amazon's agent registers the same names; those that are missing here (secrets, FireLens, GPUs, EBS, Windows) are what
-nodes can't do.
+Amazon's agent registers the same names; those that are missing here (secrets, FireLens, EBS, Windows) are what nodes
+can't do.
 """
 
 from __future__ import annotations

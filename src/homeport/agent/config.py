@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from homeport.agent import cdi
+
 PUBLISH_SECONDS = 20.0  # as Amazon's agent
 
 
@@ -20,7 +22,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     their ids, in the words of ``efs.target``. ``pin``: of the control plane's public key over TLS. ``external``: a
     machine outside EC2, as ECS Anywhere has them. ``auto_scaling_group``: the name of the one that it belongs to.
     ``attributes``: of its own, by name. ``reserved_memory``: MiB that tasks don't get. ``publish``: seconds between
-    two messages of what its containers use."""
+    two messages of what its containers use. ``cdi_folders``: of the files that describe the machine's GPUs."""
 
     state: str
     instance: str
@@ -47,6 +49,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, str] = {}
     reserved_memory: int = 0
     publish: float = PUBLISH_SECONDS
+    cdi_folders: tuple[str, ...] = cdi.FOLDERS
 
     @property
     def folder(self) -> Path:
@@ -62,7 +65,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """The machine. ``memory`` in MiB; ``architecture`` is ECS's word, x86_64 or arm64; a reboot changes ``boot_id``."""
+    """The machine. ``memory`` in MiB; ``architecture`` is ECS's word, x86_64 or arm64; a reboot changes ``boot_id``;
+    ``gpus`` are ids."""
 
     cores: int
     memory: int
@@ -70,3 +74,4 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str
     agent_version: str = ""
     runtime_version: str = ""
+    gpus: tuple[str, ...] = ()

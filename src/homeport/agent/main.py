@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from homeport.agent import efs, environment_files, s3
+from homeport.agent import cdi, efs, environment_files, s3
 from homeport.agent.config import AgentSettings, Host
 from homeport.agent.drivers import Driver, DriverError, Progress
 from homeport.agent.environment_files import Source
@@ -133,13 +133,15 @@ async def _main(settings: AgentSettings) -> None:
     from homeport.agent.state import FileRecords
     from homeport.system import SystemClock, system_ids
 
-    host, clock = this_host(), SystemClock()
+    host, clock = this_host(settings.cdi_folders), SystemClock()
     if urlsplit(settings.endpoint).hostname in ("127.0.0.1", "::1", "localhost"):
         settings = msgspec.structs.replace(settings, retry_most=min(settings.retry_most, LOCAL_RETRY_MOST))
     file_systems = Efs(efs.targets(settings.efs), settings.region)
     runtime = instance(settings.state, settings.containerd)
     driver, cgroups = (
-        ContainerdDriver(runtime, efs=file_systems, pull_behavior=settings.pull_behavior),
+        ContainerdDriver(
+            runtime, efs=file_systems, pull_behavior=settings.pull_behavior, cdi_folders=settings.cdi_folders
+        ),
         Cgroups(runtime.name),
     )
     transport = HttpTransport(
@@ -193,7 +195,7 @@ def connected_file(folder: Path) -> Path:
     return folder / "connected"
 
 
-def this_host() -> Host:
+def this_host(cdi_folders: tuple[str, ...] = cdi.FOLDERS) -> Host:
     """What this machine is."""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     machine = platform.machine()
@@ -204,6 +206,7 @@ def this_host() -> Host:
         boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         agent_version=version("homeport"),
         runtime_version="containerd",
+        gpus=cdi.gpus(cdi.read(cdi_folders)),
     )
 
 

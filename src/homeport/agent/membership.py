@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from homeport.agent import cdi
 from homeport.agent.state import write_durably
 from homeport.aws.trust import client_context
 from homeport.core.jointoken import JoinToken
@@ -52,6 +53,7 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     auto_scaling_group: str | None = None
     attributes: dict[str, str] = {}
     reserved_memory: int = 0
+    cdi_folders: tuple[str, ...] = cdi.FOLDERS
 
     def __repr__(self) -> str:
         return f"Membership(server={self.server!r}, node={self.node!r}, cluster={self.cluster!r})"

@@ -42,6 +42,8 @@ def registration(settings: AgentSettings, host: Host, arn: str | None, token: st
             "dockerVersion": host.runtime_version,
         },
     }
+    if host.gpus and not settings.fargate:  # no task on Fargate can ask for one
+        params["platformDevices"] = [{"id": gpu, "type": "GPU"} for gpu in host.gpus]
     return params | ({"containerInstanceArn": arn} if arn else {})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -41,6 +42,10 @@ def agent(
         str | None, Parameter(help="Attributes of its own for placement: NAME=VALUE,NAME=VALUE…")
     ] = None,
     reserved_memory: Annotated[int | None, Parameter(help="MiB that tasks don't get (default 0).")] = None,
+    cdi_spec_dir: Annotated[
+        list[str] | None,
+        Parameter(help="Folder of CDI files that describe its GPUs (default /etc/cdi, /var/run/cdi).", negative=""),
+    ] = None,
     containerd: Annotated[
         str | None, Parameter(help="Socket of a running containerd to use instead of an own one.")
     ] = None,
@@ -80,6 +85,7 @@ def agent(
             auto_scaling_group=auto_scaling_group,
             attributes=_attributes(attributes),
             reserved_memory=reserved_memory,
+            cdi_folders=tuple(map(os.path.abspath, cdi_spec_dir)) if cdi_spec_dir else None,
         )
         config.save(settings)
         membership.save(settings.state, member)

@@ -130,6 +130,7 @@ def _as_joined(told: AgentSettings, joined: Membership) -> AgentSettings:
         auto_scaling_group=joined.auto_scaling_group,
         attributes=joined.attributes,
         reserved_memory=joined.reserved_memory,
+        cdi_folders=joined.cdi_folders,
     )
 
 

@@ -27,6 +27,15 @@ def gpus(containers: Iterable[Mapping[str, Any]]) -> int:
     return sum(int(requirement["value"]) for requirement in asked if str(requirement.get("value")).isdigit())
 
 
+def shared_out(ids: tuple[str, ...], containers: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """A task's GPUs by the names of those of its containers that asked for some."""
+    shares: dict[str, tuple[str, ...]] = {}
+    for container in containers:
+        if number := gpus((container,)):
+            shares[container["name"]], ids = ids[:number], ids[number:]
+    return shares
+
+
 def architecture(definition: TaskDefinition) -> str:
     """``X86_64`` or ``ARM64`` where the definition asks for one, else empty."""
     return str((definition.members.get("runtimePlatform") or {}).get("cpuArchitecture") or "")

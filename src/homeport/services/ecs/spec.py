@@ -24,7 +24,7 @@ from homeport.agentapi import (
 from homeport.agentspec import ExtraHost, PortMapping
 from homeport.core import arn
 from homeport.services.ec2.model import NetworkInterface
-from homeport.services.ecs import definitions, overrides
+from homeport.services.ecs import definitions, needs, overrides
 from homeport.services.ecs.model.definition import TaskDefinition
 from homeport.services.ecs.model.task import Task
 
@@ -63,6 +63,14 @@ def task_spec(
 
 
 def _containers(task: Task, definition: TaskDefinition, arns: Mapping[str, str]) -> tuple[ContainerSpec, ...]:
+    made = _without_gpus(task, definition, arns)
+    if not task.gpus:
+        return made
+    shares = needs.shared_out(task.gpus, definitions.containers(definition))
+    return tuple(replace(spec, gpus=shares.get(spec.name, ())) for spec in made)
+
+
+def _without_gpus(task: Task, definition: TaskDefinition, arns: Mapping[str, str]) -> tuple[ContainerSpec, ...]:
     if task.overrides:
         merged = [overrides.merged(c, task.overrides) for c in definitions.containers(definition)]
         return tuple(container_spec(c, arns.get(c["name"], ""), task.image_digests) for c in merged)

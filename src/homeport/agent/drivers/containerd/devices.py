@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from homeport.agent import cdi
 from homeport.agentapi import Device
 
 _LETTERS = {"read": "r", "write": "w", "mknod": "m"}
@@ -57,6 +58,18 @@ def every() -> tuple[HostDevice, ...]:
                 if path not in _OTHERS and not os.path.islink(path):
                     found.append(find(Device(path)))
     return tuple(found)
+
+
+def described(node: cdi.DeviceNode) -> HostDevice:
+    """The machine's device that a CDI file names. Raises OSError where there is none."""
+    found = find(Device(node.host_path or node.path, node.path))
+    return replace(
+        found,
+        mode=found.mode if node.file_mode is None else node.file_mode,
+        uid=found.uid if node.uid is None else node.uid,
+        gid=found.gid if node.gid is None else node.gid,
+        access=node.permissions or found.access,
+    )
 
 
 def find(device: Device) -> HostDevice:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from homeport.agent import cdi
 from homeport.agent.drivers import ContainerPlan, DriverError, Image, Observed, Progress
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
@@ -60,7 +61,8 @@ _SIGKILL = 9
 
 class ContainerdDriver:
     """A ``Driver``. ``insecure``: registries to be spoken to over HTTP besides this machine's own. ``efs``: what
-    stands for EFS file systems; others are folders in ``STATE/efs``."""
+    stands for EFS file systems; others are folders in ``STATE/efs``. ``cdi_folders``: of the files that describe the
+    machine's GPUs."""
 
     def __init__(
         self,
@@ -69,8 +71,9 @@ class ContainerdDriver:
         clock: Clock | None = None,
         efs: Efs | None = None,
         pull_behavior: PullBehavior = "once",
+        cdi_folders: tuple[str, ...] = cdi.FOLDERS,
     ) -> None:
-        self._pull_behavior = pull_behavior
+        self._pull_behavior, self._cdi_folders = pull_behavior, cdi_folders
         self._instance, self._insecure = instance, insecure
         self._clock = clock or SystemClock()
         self._cgroups = Cgroups(instance.name)
@@ -178,7 +181,9 @@ class ContainerdDriver:
             self._cgroups.prepare(plan.task_id, plan.task_cpu, plan.task_memory)
             shared = await self._pauses.namespaces(plan)
             self._storage.hold(plan)
-            given = await provided.provide(self._client, self._instance, self._volumes, plan, resolved.chain_id, shared)
+            given = await provided.provide(
+                self._client, self._instance, self._volumes, plan, resolved.chain_id, shared, self._cdi_folders
+            )
             container = self._container(plan, resolved, user, given)
         except users.BadUser as e:
             raise DriverError("CannotStartContainerError", str(e)) from None

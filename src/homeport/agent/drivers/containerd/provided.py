@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
+from homeport.agent import cdi
 from homeport.agent.drivers import ContainerPlan, DriverError, Mount
 from homeport.agent.drivers.containerd import devices, local_volumes, mounted
 from homeport.agent.drivers.containerd.client import Client
@@ -20,6 +21,7 @@ async def provide(
     plan: ContainerPlan,
     chain_id: str,
     namespaces: tuple[tuple[str, str], ...] = (),
+    cdi_folders: tuple[str, ...] = cdi.FOLDERS,
 ) -> Provided:
     """Makes the container's volumes, with what its image puts into them. May be repeated. Raises DriverError,
     CallError."""
@@ -35,9 +37,11 @@ async def provide(
                 await _fill(client, of, volumes, plan.task_id, chain_id, empty)
         found = tuple(devices.find(device) for device in plan.spec.devices)
         every = devices.every() if plan.spec.privileged else ()
-    except OSError as e:
+        gpus = cdi.edits(cdi.read(cdi_folders), plan.spec.gpus) if plan.spec.gpus else cdi.NOTHING
+        found += tuple(devices.described(node) for node in gpus.device_nodes)
+    except (OSError, cdi.NoDevice) as e:
         raise DriverError("CannotCreateContainerError", str(e)) from None
-    return Provided(tuple(binds), (*every, *found), namespaces)
+    return Provided(tuple(binds), (*every, *found), namespaces, gpus)
 
 
 def _paths(plan: ContainerPlan) -> set[str]:

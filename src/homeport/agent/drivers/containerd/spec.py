@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from homeport.agent.cdi import NOTHING, Edits, Hook, Mount
 from homeport.agent.drivers import ContainerPlan
 from homeport.agent.drivers.containerd.devices import HostDevice
 from homeport.agent.drivers.containerd.manifests import RunConfig
@@ -65,12 +66,13 @@ class Machine:
 
 @dataclass(frozen=True)
 class Provided:
-    """What the node made or found for the container. ``namespaces``: kinds (``pid``) and paths of those to join;
-    others are the container's own."""
+    """What the node made or found for the container. ``devices``: also those of its GPUs. ``namespaces``: kinds
+    (``pid``) and paths of those to join; others are the container's own. ``gpus``: what else they need."""
 
     binds: tuple[Bind, ...] = ()
     devices: tuple[HostDevice, ...] = ()
     namespaces: tuple[tuple[str, str], ...] = ()
+    gpus: Edits = NOTHING
 
 
 def arguments(spec: ContainerSpec, image: RunConfig) -> list[str]:
@@ -209,7 +211,7 @@ def build(
     if not spec.privileged:
         bounding = capabilities(spec.capabilities_add, spec.capabilities_drop, machine.capabilities)
     provided = provided or Provided()
-    return {
+    built: dict[str, Any] = {
         "ociVersion": "1.0.2",
         "hostname": hostname,
         "root": {"path": "rootfs", "readonly": spec.readonly_root_filesystem},
@@ -226,6 +228,32 @@ def build(
             "readonlyPaths": [] if spec.privileged else list(READ_ONLY),
         },
     }
+    _edit(built, provided.gpus)
+    return built
+
+
+def _edit(built: dict[str, Any], edits: Edits) -> None:
+    """Adds what GPUs need to a spec, as CDI says; their devices are there already."""
+    process = built["process"]
+    if edits.env:
+        named = dict(entry.partition("=")[::2] for entry in (*process["env"], *edits.env))
+        process["env"] = [f"{name}={value}" for name, value in named.items()]
+    process["user"]["additionalGids"] += [gid for gid in edits.additional_gids if gid]
+    built["mounts"] += [_mount(mount) for mount in edits.mounts]
+    for hook in edits.hooks:
+        built.setdefault("hooks", {}).setdefault(hook.hook_name, []).append(_hook(hook))
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    kind, options = mount.type or "bind", list(mount.options)
+    if kind == "bind" and not {"bind", "rbind"} & set(options):
+        options.append("rbind")
+    return {"destination": mount.container_path, "source": mount.host_path, "type": kind, "options": options}
+
+
+def _hook(hook: Hook) -> dict[str, Any]:
+    made: dict[str, Any] = {"path": hook.path, "args": list(hook.args), "env": list(hook.env)}
+    return made if hook.timeout is None else {**made, "timeout": hook.timeout}
 
 
 def _directory(path: str) -> str:

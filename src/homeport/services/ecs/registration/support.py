@@ -27,7 +27,6 @@ _VOLUME = {
 _CONTAINER = {
     "secrets": _NO_SECRETS,
     "firelensConfiguration": "nodes have no FireLens that sends output to its log router",
-    "resourceRequirements": "nodes hand out no GPUs and no other accelerators",
     "credentialSpecs": "they are for Windows and Active Directory, which nodes have nothing to do with",
     "repositoryCredentials": _NO_SECRETS,
 }
@@ -67,7 +66,7 @@ def _missing(members: Members, architecture: str, launch_type: str) -> Iterator[
         if container.get("links") and not own:
             why = "they need the network mode bridge, which only container instances have"
             yield Lack(f"'links' (container '{container['name']}')", why)
-        for lack in _container(container):
+        for lack in (*_container(container), *_devices(container, own)):
             yield Lack(f"{lack.what} (container '{container['name']}')", lack.why)
 
 
@@ -92,6 +91,16 @@ def _container(container: Members) -> Iterator[Lack]:
         yield Lack(f"the log driver {driver}", f"nodes have only {' and '.join(LOG_DRIVERS)}")
     if log.get("secretOptions"):
         yield Lack("'secretOptions' of a log configuration", _NO_SECRETS)
+
+
+def _devices(container: Members, own: bool) -> Iterator[Lack]:
+    for need in items(container, "resourceRequirements"):
+        if need.get("type") != "GPU":
+            yield Lack(f"the resource requirement {need.get('type')}", "nodes hand out no accelerators but GPUs")
+        elif not own:
+            yield Lack("GPUs on Fargate", "only container instances have them, as in ECS")
+        elif need.get("sharingStrategy"):
+            yield Lack("a 'sharingStrategy' of GPUs", "nodes give each GPU to one container")
 
 
 def _volume(volume: Members) -> Iterator[tuple[Any, Lack]]:

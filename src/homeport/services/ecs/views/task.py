@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from homeport.services.ecs import definitions, overrides, tags
+from homeport.services.ecs import definitions, needs, overrides, tags
 from homeport.services.ecs.model.definition import TaskDefinition
 from homeport.services.ecs.model.task import Attachment, Container, HealthStatus, Task, TaskStatus
 from homeport.store import View
@@ -88,10 +88,12 @@ def _attachment(attachment: Attachment, task: Task) -> dict[str, Any]:
 def _containers(task: Task, arn: str, definition: TaskDefinition | None) -> list[dict[str, Any]]:
     defined = {c["name"]: c for c in definitions.containers(definition)} if definition else {}
     start, interfaces, given = task.container_arn(""), _interfaces(task), task.overrides
-    return [
+    shown = [
         _container(c, arn, f"{start}{c.id}", interfaces, overrides.merged(defined.get(c.name, {"name": c.name}), given))
         for c in task.containers
     ]
+    shares = needs.shared_out(task.gpus, defined.values()) if task.gpus else {}
+    return [{**c, "gpuIds": list(shares[c["name"]])} if c["name"] in shares else c for c in shown]
 
 
 def _container(
