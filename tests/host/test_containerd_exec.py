@@ -62,7 +62,7 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
         plan = await bed.start(IDLE)
         began = time.monotonic()
         assert await bed.driver.exec(plan.id, "check", shell("sleep 7654 & sleep 7654"), 1) is None
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 20
         assert not runs("sleep 7654")
         assert (await bed.driver.observe(plan.id)).state == "running"  # type: ignore[union-attr]
 

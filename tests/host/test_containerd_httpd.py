@@ -73,5 +73,5 @@ def test_building_it_again_takes_the_cached_archive(tmp_path: Path) -> None:
     before = time.monotonic()
     command = [ROOT / "images" / "build", "httpd", tmp_path / "again.tar", "--cache", CACHE / "packages"]
     subprocess.run(command, check=True)
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 15
     assert (tmp_path / "again.tar").read_bytes() == first

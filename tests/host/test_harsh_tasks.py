@@ -55,7 +55,7 @@ def test_a_fork_bomb_hurts_only_its_own_task(tasks: Tasks) -> None:
     began = time.monotonic()
     another = tasks.run(WEB)
     tasks.wait(another, "RUNNING")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     end = time.monotonic() + 8  # longer than an interval of the other's health check
     while time.monotonic() < end:
         most = max(most, len(pids(tasks, bomb)))

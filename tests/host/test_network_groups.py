@@ -70,7 +70,7 @@ def test_two_tasks_reach_each_other_only_as_their_groups_allow_and_changes_count
         began = time.monotonic()
         await node.network.groups(told(open_to_a, group("sg-a", members=("172.31.0.5",))))
         assert a.call("172.31.0.6", 80) == "172.31.0.5"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert b.call("172.31.0.5", 80) is None
 
         await node.network.groups(told(group("sg-a", members=())))  # no longer a member

@@ -210,7 +210,7 @@ def test_slow_heads_are_closed(front: Front, monkeypatch: pytest.MonkeyPatch) ->
                 sock.sendall(b"POST / HTTP/1.1\r\n")
             begun = time.monotonic()
             assert _closed(sock)
-            assert time.monotonic() - begun < 3
+            assert time.monotonic() - begun < 10
 
 
 def test_endless_heads_are_closed(front: Front) -> None:
@@ -243,7 +243,7 @@ def test_a_thousand_half_open_connections() -> None:
                 half_open.append(sock)
             begun = time.monotonic()
             assert ecs(front, b'{"taskDefinition":"t"}').status == 200
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - begun < 10
         finally:
             for sock in half_open:
                 sock.close()

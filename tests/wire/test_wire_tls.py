@@ -140,7 +140,7 @@ def test_a_handshake_has_a_deadline(monkeypatch: pytest.MonkeyPatch, files: tupl
                 sock.settimeout(5)
                 with contextlib.suppress(ConnectionResetError):
                     assert sock.recv(100) == b""
-                assert time.monotonic() - began < 3
+                assert time.monotonic() - began < 10
 
 
 def test_half_open_handshakes_crowd_nobody_out(monkeypatch: pytest.MonkeyPatch, files: tuple[Path, Path]) -> None:
