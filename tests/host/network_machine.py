@@ -21,6 +21,7 @@ from homeport.agentapi import Group, HomeportGroupsMessage, InterfaceSpec, Rule
 
 HOST, LAN = "10.9.0.1", "10.9.0.2"
 BLOCKED = 0.4  # seconds after which a connection that gets no answer counts as dropped
+PATIENCE = 15.0  # seconds for one that shall get an answer
 EVERYTHING = Rule(protocol="-1", cidrs=("0.0.0.0/0",))
 
 _Result = TypeVar("_Result")
@@ -50,7 +51,11 @@ class Place:
 
     def call(self, address: str, port: int, source: str = "") -> str | None:
         """The client's address as the server saw it; None if nothing answered in time or the network said no."""
-        return self.run(_call, address, port, source)
+        return self.run(_call, address, port, source, BLOCKED)
+
+    def reach(self, address: str, port: int, source: str = "") -> str | None:
+        """The same of somebody who shall be answered, however long a loaded machine takes."""
+        return self.run(_call, address, port, source, PATIENCE)
 
     def close(self) -> None:
         for each in self._sockets:
@@ -198,12 +203,13 @@ def _answer(listener: socket.socket) -> None:
                 connection.sendall(peer[0].encode())
 
 
-def _call(address: str, port: int, source: str) -> str | None:
+def _call(address: str, port: int, source: str, seconds: float) -> str | None:
     with socket.socket() as client:
-        client.settimeout(BLOCKED)
+        client.settimeout(seconds)
         try:
             client.bind((source, 0))
             client.connect((address, port))
+            client.settimeout(PATIENCE)  # let through: the rest is only the server's thread getting its turn
             return client.recv(64).decode()
         except (TimeoutError, OSError):
             return None

@@ -57,7 +57,9 @@ def test_reach_follows_the_rules(tasks: Tasks, groups: tuple[str, str]) -> None:
     tasks.ec2.authorize_security_group_ingress(GroupId=servers, IpPermissions=rule)
     began = time.monotonic()
     until(lambda: last_line(tasks, client), lambda line: line == "open")
-    assert time.monotonic() - began < 10, "a changed rule is live at once; the probe and a loaded machine take their time"
+    assert time.monotonic() - began < 10, (
+        "a changed rule is live at once; the probe and a loaded machine take their time"
+    )
     assert not reachable(public), "a rule for a group lets no one else in"
 
     tasks.ec2.revoke_security_group_ingress(GroupId=servers, IpPermissions=rule)

@@ -58,13 +58,13 @@ def test_a_dynamic_port_serves_the_machine_and_others(made: Machine, tmp_path: P
         place = made.place(web.netns)
         place.serve(80)
         place.serve(81)
-        assert made.lan.call(HOST, port(web)) == LAN
-        assert made.host.call(HOST, port(web)) == HOST
-        assert made.host.call("127.0.0.1", port(web)) == "198.18.4.0"
+        assert made.lan.reach(HOST, port(web)) == LAN
+        assert made.host.reach(HOST, port(web)) == HOST
+        assert made.host.reach("127.0.0.1", port(web)) == "198.18.4.0"
         for address, unpublished in ((HOST, 80), (HOST, 81), (HUB, 80), (HUB, 81), (web.address, 80)):
             assert made.lan.call(address, unpublished) is None
         made.lan.serve(7000)
-        assert place.call(LAN, 7000) == HOST
+        assert place.reach(LAN, 7000) == HOST
         made.forget(web.netns)
 
     live(made, tmp_path, test)
@@ -79,10 +79,10 @@ def test_containers_reach_their_own_task_and_published_ports_alone(made: Machine
             place.serve(80)
             place.serve(90)
         made.host.serve(9000)
-        assert web.call(one["db"].address, 80) == one["web"].address
+        assert web.reach(one["db"].address, 80) == one["web"].address
         assert web.call(two["web"].address, 80) is None
-        assert web.call(HOST, port(two["web"])) is not None
-        assert db.call(HOST, port(one["db"])) is not None  # its own, by way of the machine
+        assert web.reach(HOST, port(two["web"])) is not None
+        assert db.reach(HOST, port(one["db"])) is not None  # its own, by way of the machine
         for address in (HOST, "198.18.4.0"):
             assert web.call(address, 9000) is None
         assert other.call(one["db"].address, 90) is None
@@ -99,7 +99,7 @@ def test_a_container_bears_no_other_address(made: Machine, tmp_path: Path) -> No
         db.serve(80)
         name = os.path.basename(networks["web"].netns)
         ip(f"-n {name} addr add 172.16.0.77/32 dev eth0")
-        assert web.call(networks["db"].address, 80) == networks["web"].address
+        assert web.reach(networks["db"].address, 80) == networks["web"].address
         assert web.call(networks["db"].address, 80, "172.16.0.77") is None
         for each in networks.values():
             made.forget(each.netns)
@@ -115,7 +115,7 @@ def test_a_port_in_use_is_refused_and_one_freed_can_be_taken_at_once(made: Machi
         assert (used["web"].error, used["web"].bindings) == (taken.format(8081), ())
         first = (await network.join(task_id(5), "bridge", FIXED))["web"]
         made.place(first.netns).serve(80)
-        assert made.lan.call(HOST, 8080) == LAN
+        assert made.lan.reach(HOST, 8080) == LAN
         assert (await network.join(task_id(6), "bridge", FIXED))["web"].error == taken.format(8080)
         with pytest.raises(OSError):
             made.host.serve(8080)
@@ -126,13 +126,13 @@ def test_a_port_in_use_is_refused_and_one_freed_can_be_taken_at_once(made: Machi
         again = (await network.join(task_id(7), "bridge", FIXED))["web"]
         assert (again.error, port(again)) == ("", 8080)
         made.place(again.netns).serve(80)
-        assert made.lan.call(HOST, 8080) == LAN
+        assert made.lan.reach(HOST, 8080) == LAN
         made.forget(again.netns)
         for number in (4, 7):
             await network.detach(task_id(number))
         assert await network.attached() == []
         made.host.serve(8080)
-        assert made.lan.call(HOST, 8080) == LAN
+        assert made.lan.reach(HOST, 8080) == LAN
 
     live(made, tmp_path, test)
 
@@ -150,7 +150,7 @@ def test_ranges_and_udp(made: Machine, tmp_path: Path) -> None:
         assert last - first == 9
         place = made.place(dns.netns)
         place.serve(5009)
-        assert made.lan.call(HOST, last) == LAN
+        assert made.lan.reach(HOST, last) == LAN
         assert made.lan.call(HOST, first) is None
         assert (one.protocol, one.host_port) == ("udp", 5353)
         server = place.run(_udp, 53)
@@ -170,12 +170,12 @@ def test_ports_stay_when_the_agent_ends_and_are_the_next_one_s(made: Machine, tm
         web = before["web"]
         made.place(web.netns).serve(80)
         await first.close()
-        assert made.lan.call(HOST, port(web)) == LAN
+        assert made.lan.reach(HOST, port(web)) == LAN
 
         second = NodeNetwork(INSTANCE, POOL, tmp_path, made.root)
         await second.open()
         try:
-            assert made.lan.call(HOST, port(web)) == LAN
+            assert made.lan.reach(HOST, port(web)) == LAN
             assert await second.attached() == [task_id(5)]
             assert await second.join(task_id(5), "bridge", {**WEB, "none": ()}) == before
             with pytest.raises(OSError):
@@ -209,7 +209,7 @@ def test_what_a_killed_agent_left_half_made_is_removed(made: Machine, tmp_path: 
             assert await second.attached() == []
             assert netns.named(f"hp-{INSTANCE}-c-") == []
             made.host.serve(8080)
-            assert made.lan.call(HOST, 8080) == LAN
+            assert made.lan.reach(HOST, 8080) == LAN
         finally:
             await second.destroy()
 
@@ -229,7 +229,7 @@ def test_two_agents_on_one_machine_never_give_the_same_port(made: Machine, tmp_p
         assert (await two.join(task_id(7), "bridge", FIXED))["web"].error
         for network in first + second:
             made.place(network.netns).serve(80)
-            assert made.lan.call(HOST, port(network)) == LAN
+            assert made.lan.reach(HOST, port(network)) == LAN
         assert made.place(first[0].netns).call(HOST, port(second[0])) is None  # a port of the machine like any other
         for network in first + second:
             made.forget(network.netns)

@@ -55,8 +55,8 @@ async def both_ways(on: Machine, state: Path, keep_seconds: float = 10.0, late_d
         async with asyncio.timeout(5):
             while len(await asyncio.to_thread(rules_of_ours, on)) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-    assert task.call(LAN, 80) == HOST
-    assert on.lan.call("198.18.4.5", 80) == LAN
+    assert task.reach(LAN, 80) == HOST
+    assert on.lan.reach("198.18.4.5", 80) == LAN
     await network.destroy()
 
 

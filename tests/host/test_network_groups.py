@@ -69,14 +69,14 @@ def test_two_tasks_reach_each_other_only_as_their_groups_allow_and_changes_count
         open_to_a = group("sg-b", tcp(80, groups=("sg-a",)))
         began = time.monotonic()
         await node.network.groups(told(open_to_a, group("sg-a", members=("172.31.0.5",))))
-        assert a.call("172.31.0.6", 80) == "172.31.0.5"
+        assert a.reach("172.31.0.6", 80) == "172.31.0.5"
         assert time.monotonic() - began < 5
         assert b.call("172.31.0.5", 80) is None
 
         await node.network.groups(told(group("sg-a", members=())))  # no longer a member
         assert a.call("172.31.0.6", 80) is None
         await node.network.groups(told(group("sg-b", tcp(80, "172.31.0.5/32"))))
-        assert a.call("172.31.0.6", 80) == "172.31.0.5"
+        assert a.reach("172.31.0.6", 80) == "172.31.0.5"
         await node.network.groups(told(group("sg-b", tcp(81, ANYWHERE))))
         assert a.call("172.31.0.6", 80) is None
 
@@ -89,7 +89,8 @@ def test_an_interface_has_the_rules_of_all_its_groups(tmp_path: Path) -> None:
         both, client = await node.task(interface(5, "sg-a", "sg-b")), await node.task(interface(6, "sg-a"))
         for port in (80, 81, 82):
             both.serve(port)
-        assert [client.call("172.31.0.5", port) for port in (80, 81, 82)] == ["172.31.0.6", "172.31.0.6", None]
+        assert [client.reach("172.31.0.5", port) for port in (80, 81)] == ["172.31.0.6"] * 2
+        assert client.call("172.31.0.5", 82) is None
 
     on_a_node(test, tmp_path)
 
@@ -107,8 +108,8 @@ def test_an_empty_egress_lets_nothing_out_but_answers(tmp_path: Path) -> None:
         node.machine.lan.serve(9001)
         assert closed.call("172.31.0.6", 80) is None
         assert closed.call(LAN, 9000) is None
-        assert other.call("172.31.0.5", 80) == "172.31.0.6"
-        assert some.call(LAN, 9000) == HOST
+        assert other.reach("172.31.0.5", 80) == "172.31.0.6"
+        assert some.reach(LAN, 9000) == HOST
         assert some.call(LAN, 9001) is None
         assert some.call("172.31.0.6", 80) is None
 
@@ -121,7 +122,7 @@ def test_unknown_groups_deny_until_they_are_told(tmp_path: Path) -> None:
         web.serve(80)
         assert node.machine.host.call("198.18.4.5", 80) is None
         await node.network.groups(told(group("sg-web", tcp(80, ANYWHERE)), complete=True))
-        assert node.machine.host.call("198.18.4.5", 80) == "198.18.4.0"
+        assert node.machine.host.reach("198.18.4.5", 80) == "198.18.4.0"
         await node.network.groups(told(complete=True))
         assert node.machine.host.call("198.18.4.5", 80) is None
 
@@ -137,8 +138,10 @@ def test_public_address_from_the_host_and_from_another_machine(tmp_path: Path) -
             web.serve(port)
         hidden.serve(80)
         host, lan = node.machine.host, node.machine.lan
-        assert [host.call("198.18.4.5", port) for port in (80, 81, 82)] == ["198.18.4.0", None, None]
-        assert [lan.call("198.18.4.5", port) for port in (80, 81, 82)] == [LAN, LAN, None]
+        assert host.reach("198.18.4.5", 80) == "198.18.4.0"
+        assert [host.call("198.18.4.5", port) for port in (81, 82)] == [None, None]
+        assert [lan.reach("198.18.4.5", port) for port in (80, 81)] == [LAN, LAN]
+        assert lan.call("198.18.4.5", 82) is None
         assert host.call("198.18.4.6", 80) is None
         assert host.call("172.31.0.5", 80) is None
 
@@ -160,14 +163,14 @@ def test_public_addresses_between_tasks_go_through_the_gateway_as_on_aws(tmp_pat
         for each in (web, closed, abroad):
             each.serve(80)
             each.serve(81)
-        assert other.call("198.18.4.5", 80) == "198.18.4.6"
-        assert web.call("198.18.4.5", 80) == "198.18.4.5"  # its own
-        assert hidden.call("198.18.4.5", 80) == "198.18.7.255"  # as through a NAT gateway
+        assert other.reach("198.18.4.5", 80) == "198.18.4.6"
+        assert web.reach("198.18.4.5", 80) == "198.18.4.5"  # its own
+        assert hidden.reach("198.18.4.5", 80) == "198.18.7.255"  # as through a NAT gateway
         assert other.call("198.18.4.7", 80) is None
-        assert other.call("172.31.0.5", 81) == "172.31.0.6"  # a member of the group by its private address …
+        assert other.reach("172.31.0.5", 81) == "172.31.0.6"  # a member of the group by its private address …
         assert other.call("198.18.4.5", 81) is None  # … not by its public one
-        assert other.call("198.18.4.9", 80) == "198.18.4.6"  # another VPC
-        assert abroad.call("198.18.4.5", 80) == "198.18.4.9"
+        assert other.reach("198.18.4.9", 80) == "198.18.4.6"  # another VPC
+        assert abroad.reach("198.18.4.5", 80) == "198.18.4.9"
         assert other.call("10.8.0.9", 80) is None
         assert abroad.call("172.31.0.5", 80) is None
 
@@ -184,7 +187,7 @@ def test_a_spoofed_source_is_dropped(tmp_path: Path) -> None:
             ip(f"-n {liar.name} addr add {address}/32 dev eth0")
             assert liar.call("172.31.0.6", 80, source=address) is None
             assert liar.call(LAN, 80, source=address) is None
-        assert liar.call("172.31.0.6", 80) == "172.31.0.5"
+        assert liar.reach("172.31.0.6", 80) == "172.31.0.5"
 
     on_a_node(test, tmp_path)
 
@@ -197,7 +200,7 @@ def test_a_machine_outside_can_not_pass_for_a_member(tmp_path: Path) -> None:
         web.serve(81)
         ip(f"-n {node.machine.lan.name} addr add 172.31.0.77/32 dev eth0")
         ip(f"-n {node.machine.host.name} route add 172.31.0.77/32 via {LAN}")
-        assert node.machine.lan.call("198.18.4.5", 81) == LAN
+        assert node.machine.lan.reach("198.18.4.5", 81) == LAN
         assert node.machine.lan.call("198.18.4.5", 80, source="172.31.0.77") is None
 
     on_a_node(test, tmp_path)
@@ -216,13 +219,13 @@ def test_a_task_reaches_neither_the_host_nor_link_local_addresses(tmp_path: Path
         nft(host.name, "add chain ip docker publish { type nat hook prerouting priority dstnat; }")
         nft(host.name, f"add rule ip docker publish fib daddr type local tcp dport 8080 dnat to {LAN}:80")
         lan.serve(80)
-        assert lan.call(HOST, 22) == LAN
+        assert lan.reach(HOST, 22) == LAN
         for address in (HOST, "10.10.0.1", "198.18.4.0", "198.18.7.255", "127.0.0.1", "172.31.0.1"):
             assert task.call(address, 22) is None, address
         assert task.call(HOST, 8080) is None
-        assert host.call("169.254.169.254", 80) == HOST
+        assert host.reach("169.254.169.254", 80) == HOST
         assert task.call("169.254.169.254", 80) is None
-        assert task.call(LAN, 80) == HOST
+        assert task.reach(LAN, 80) == HOST
 
     on_a_node(test, tmp_path)
 
@@ -234,7 +237,7 @@ def test_the_metadata_address_is_reached_with_an_empty_egress_and_shows_the_task
         router = node.machine.place(f"hp-{INSTANCE}-r-vpc-1")
         router.serve(80)
         router.serve(81)
-        assert task.call("169.254.170.2", 80) == "172.31.0.5"
+        assert task.reach("169.254.170.2", 80) == "172.31.0.5"
         assert task.call("169.254.170.2", 81) is None
         assert task.call("172.31.0.1", 80) is None
 
@@ -246,8 +249,8 @@ def test_outbound_traffic_of_public_and_private_tasks_bears_the_hosts_address(tm
         await node.network.groups(told(group("sg-a")))
         public, private = await node.task(interface(5, "sg-a")), await node.task(interface(6, "sg-a", public=False))
         node.machine.lan.serve(80)
-        assert public.call(LAN, 80) == HOST
-        assert private.call(LAN, 80) == HOST
+        assert public.reach(LAN, 80) == HOST
+        assert private.reach(LAN, 80) == HOST
 
     on_a_node(test, tmp_path)
 
@@ -261,7 +264,7 @@ def test_protocols_by_number_and_icmp_by_type(tmp_path: Path) -> None:
         )
         a, b = await node.task(interface(5, "sg-a")), await node.task(interface(6, "sg-b"))
         a.serve(81)
-        assert b.call("172.31.0.5", 81) == "172.31.0.6"
+        assert b.reach("172.31.0.5", 81) == "172.31.0.6"
         assert _pings(b, "172.31.0.5")
         assert not _pings(a, "172.31.0.6")
 

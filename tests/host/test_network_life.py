@@ -123,7 +123,7 @@ def test_the_next_agent_finds_what_a_killed_one_left(made: Machine, tmp_path: Pa
             await network.groups(told(WEB))
             web = made.place(await network.attach(task_id(5), interface(5, "sg-web")))
             web.serve(80)
-            assert made.host.call("198.18.4.5", 80) == "198.18.4.0"
+            assert made.host.reach("198.18.4.5", 80) == "198.18.4.0"
             for task in await network.attached():
                 await network.detach(task)
             assert netns.named(f"hp-{INSTANCE}-t-") == []
@@ -143,13 +143,13 @@ def test_tasks_go_on_without_an_agent_and_are_adopted(made: Machine, tmp_path: P
         web = made.place(path)
         web.serve(80)
         await first.close()
-        assert made.lan.call("198.18.4.5", 80) == LAN
+        assert made.lan.reach("198.18.4.5", 80) == LAN
 
         second = NodeNetwork(INSTANCE, POOL, tmp_path, made.root)
         await second.open()
         try:
             assert await second.attached() == [task_id(5)]
-            assert made.lan.call("198.18.4.5", 80) == LAN
+            assert made.lan.reach("198.18.4.5", 80) == LAN
             assert await second.attach(task_id(5), interface(5, "sg-web")) == path
             await second.groups(told(group("sg-web", tcp(81, ANYWHERE))))
             assert made.lan.call("198.18.4.5", 80) is None
@@ -170,14 +170,14 @@ def test_two_agents_with_the_same_range_side_by_side(made: Machine, tmp_path: Pa
             await network.groups(told(group("sg-web", tcp(80, ANYWHERE), members=("172.31.0.5",))))
             places.append(made.place(await network.attach(task_id(5), interface(5, "sg-web", pool=pool))))
             places[-1].serve(80)
-        assert made.lan.call("198.18.4.5", 80) == LAN
-        assert made.lan.call("198.18.8.5", 80) == LAN
-        assert places[0].call("198.18.8.5", 80) is not None  # from the outside, as any other machine
+        assert made.lan.reach("198.18.4.5", 80) == LAN
+        assert made.lan.reach("198.18.8.5", 80) == LAN
+        assert places[0].reach("198.18.8.5", 80) is not None  # from the outside, as any other machine
         assert await one.attached() == await two.attached() == [task_id(5)]
 
         await one.destroy()
         assert made.lan.call("198.18.4.5", 80) is None
-        assert made.lan.call("198.18.8.5", 80) == LAN
+        assert made.lan.reach("198.18.8.5", 80) == LAN
         assert "1" in made.shows()["sysctl"].split()[0]
         await two.destroy()
 
@@ -201,7 +201,7 @@ def test_detach_takes_all_of_the_task_and_its_addresses_can_be_given_again(made:
         before = settled(state)
         web = made.place(path := await network.attach(task_id(5), interface(5, "sg-web")))
         web.serve(80)
-        assert other.call("172.31.0.5", 80) == "172.31.0.6"
+        assert other.reach("172.31.0.5", 80) == "172.31.0.6"
         made.forget(path)
         await network.detach(task_id(5))
         await network.detach(task_id(5))
@@ -210,7 +210,7 @@ def test_detach_takes_all_of_the_task_and_its_addresses_can_be_given_again(made:
 
         heir = made.place(await network.attach(task_id(7), _of(interface(5, "sg-web"), "0a:00:00:00:07:07")))
         heir.serve(80)
-        assert other.call("172.31.0.5", 80) == "172.31.0.6"
+        assert other.reach("172.31.0.5", 80) == "172.31.0.6"
         await network.destroy()
 
     asyncio.run(live())
@@ -284,11 +284,11 @@ def test_what_others_undo_comes_back(made: Machine, tmp_path: Path) -> None:
             made.lan.serve(80)
             nft(made.host.name, "flush ruleset")
             await asyncio.to_thread(eventually, lambda: "homeport_" in nft(made.host.name, "list ruleset"))
-            assert task.call(LAN, 80) == HOST
+            assert task.reach(LAN, 80) == HOST
 
             nft(f"hp-{INSTANCE}-r-vpc-1", "flush ruleset")
             await network.groups(told(group("sg-web")))  # refused, and so said in full
-            assert task.call(LAN, 80) == HOST
+            assert task.reach(LAN, 80) == HOST
         finally:
             await network.destroy()
 
@@ -305,7 +305,7 @@ def test_another_pool_after_a_restart(made: Machine, tmp_path: Path) -> None:
                 await network.detach(task)
             web = made.place(await network.attach(task_id(5), interface(5, "sg-web", pool=start)))
             web.serve(80)
-            assert made.lan.call(f"{start}.5", 80) == LAN
+            assert made.lan.reach(f"{start}.5", 80) == LAN
             made.forget(web.name)
             await network.close()
         assert host_routes(made.root).count(POOL) == 0
