@@ -18,12 +18,15 @@ from support.tasks import until
 
 CLUSTER = "served"
 FAST = {"Delay": 1, "MaxAttempts": 90}
-# Asks for the protection of its task itself, as a program would, and goes on.
+# Asks for the protection of its task itself, as a program would, until it has it, and goes on.
 PROTECT = """
 rest=${ECS_AGENT_URI#http://}
 body='{"ProtectionEnabled":true,"ExpiresInMinutes":5}'
-printf 'PUT /%s/task-protection/v1/state HTTP/1.1\\r\\nHost: h\\r\\nContent-Length: %d\\r\\n\\r\\n%s' \
-  "${rest#*/}" ${#body} "$body" | nc ${rest%%/*} 80
+head='PUT /%s/task-protection/v1/state HTTP/1.1\\r\\nHost: h\\r\\nConnection: close\\r\\n'
+until printf "${head}Content-Length: %d\\r\\n\\r\\n%s" "${rest#*/}" ${#body} "$body" \
+  | nc ${rest%%/*} 80 | grep -q '"ProtectionEnabled":true'; do
+  sleep 1
+done
 exec sleep 600
 """
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
+from support.tasks import until
+
 SLEEP = {"entryPoint": ["sh", "-c"], "command": ["trap 'exit 0' TERM; while :; do sleep 0.05; done"]}
 FAST = {"Delay": 1, "MaxAttempts": 60}
 
@@ -81,7 +83,8 @@ def error(caught: pytest.ExceptionInfo[ClientError]) -> tuple[str, str]:
 
 
 def test_a_task_from_run_task_to_stopped(homeport: Any, ecs: Any, cluster: str) -> None:
-    definition = define(ecs, "life")
+    command = ["trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"]
+    definition = define(ecs, "life", entryPoint=["sh", "-c"], command=command)
     answer = ecs.run_task(
         cluster=cluster,
         taskDefinition="life",
@@ -117,6 +120,7 @@ def test_a_task_from_run_task_to_stopped(homeport: Any, ecs: Any, cluster: str) 
     assert container["networkInterfaces"] == [
         {"attachmentId": attachment["id"], "privateIpv4Address": details["privateIPv4Address"]}
     ]
+    until(lambda: homeport.command("logs", arn, check=False).stdout, lambda said: "ready" in said)
     stopping = ecs.stop_task(cluster=cluster, task=arn, reason="seen enough")["task"]
     assert (stopping["desiredStatus"], stopping["tags"]) == ("STOPPED", [])
     ecs.get_waiter("tasks_stopped").wait(cluster=cluster, tasks=[arn], WaiterConfig=FAST)

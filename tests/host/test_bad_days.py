@@ -201,7 +201,7 @@ def test_a_full_disk(small_disk: Path) -> None:
         assert "RUNNING" in homeport.command("status").stdout
         assert answers(public)
         filled.unlink()
-        until(lambda: writes(tasks), bool, 10)
+        until(lambda: writes(tasks), bool)
         assert "refused" not in str(tasks.ecs.list_clusters())
         tasks.wait(tasks.run(WEB), "RUNNING")
         homeport.down()
@@ -233,6 +233,7 @@ def writes(tasks: Tasks) -> bool:
 # --- kills ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.feature("kill -9 at any moment: no acknowledged task is lost, started twice or left behind")
 def test_kills_while_tasks_come_and_go(own_homeport: Callable[..., Homeport]) -> None:
     homeport = own_homeport()

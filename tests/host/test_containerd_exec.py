@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from containerd_bed import Bed, with_bed
+from containerd_bed import PATIENCE, Bed, with_bed
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from homeport.agent.drivers import DriverError
@@ -63,7 +63,9 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
         began = time.monotonic()
         assert await bed.driver.exec(plan.id, "check", shell("sleep 7654 & sleep 7654"), 1) is None
         assert time.monotonic() - began < 20
-        assert not runs("sleep 7654")
+        async with asyncio.timeout(PATIENCE):
+            while runs("sleep 7654"):  # noqa: ASYNC110 they sleep for hours: only the kill ends them
+                await asyncio.sleep(0.02)
         assert (await bed.driver.observe(plan.id)).state == "running"  # type: ignore[union-attr]
 
     with_bed(tmp_path, scenario)
@@ -104,7 +106,10 @@ def test_a_command_that_takes_too_much_memory_is_not_its_container(tmp_path: Pat
             plan = await bed.start(script, memory=32)
             assert await bed.driver.exec(plan.id, "check", shell(HUNGRY + " || exit 1"), 30) not in (0, None)
             await asyncio.sleep(1.1)
-            assert await bed.driver.exec(plan.id, "check", shell("touch /tmp/end"), 5) == 0
+            assert await bed.driver.exec(plan.id, "check", shell("exit 0"), 30) == 0
+            running = await bed.driver.observe(plan.id)
+            assert running is not None
+            await asyncio.to_thread(Path(f"/proc/{running.pid}/root/tmp/end").touch)
             ended = await bed.stopped(plan.id)
             assert (ended.exit_code, ended.oom) == (code, oom)
 
@@ -139,8 +144,8 @@ def test_many_commands_at_once_begin_a_few_at_a_time(tmp_path: Path, monkeypatch
 
     async def scenario(bed: Bed) -> None:
         plan = await bed.start(IDLE)
-        hanging = [bed.driver.exec(plan.id, f"hangs{n}", shell("sleep 3"), 2) for n in range(8)]
-        ending = [bed.driver.exec(plan.id, f"ends{n}", shell("exit 0"), 2) for n in range(8)]
+        hanging = [bed.driver.exec(plan.id, f"hangs{n}", shell("sleep 1000"), 2) for n in range(8)]
+        ending = [bed.driver.exec(plan.id, f"ends{n}", shell("exit 0"), 60) for n in range(8)]
         assert await asyncio.gather(*hanging, *ending) == [None] * 8 + [0] * 8
 
     with_bed(tmp_path, scenario)

@@ -117,11 +117,12 @@ def test_what_stopped_while_the_agent_was_dead_is_reported_with_its_exit_code(su
 
 
 def _task_pid(arn: str) -> int:
-    """The process of the task's one container, found by its cgroup."""
+    """The first process of the task's one container, found by its cgroup."""
     name = arn.rpartition("/")[2]
     for entry in filter(lambda p: p.name.isdigit(), Path("/proc").iterdir()):
         try:
-            if name in (entry / "cgroup").read_text():
+            numbers = (entry / "status").read_text().partition("NSpid:")[2].split("\n", 1)[0].split()
+            if name in (entry / "cgroup").read_text() and numbers[-1] == "1":
                 return int(entry.name)
         except OSError:
             continue

@@ -75,7 +75,7 @@ def test_a_terminal(tmp_path: Path) -> None:
         script = "test -t 0 && test -t 1 && test -t 2 && echo $TERM; echo to stderr >&2; readlink /proc/self/fd/1"
         plan = await bed.start(script, pseudo_terminal=True)
         assert (await bed.stopped(plan.id)).exit_code == 0
-        await bed.wrote(plan, "/dev/pts/")
+        await bed.wrote(plan, "/dev/pts/0\n")
         assert raw(bed, plan) == b"xterm\r\nto stderr\r\n/dev/pts/0\r\n"
         # It goes on while nobody listens, and after a restart where it ended.
         plan = await bed.start(

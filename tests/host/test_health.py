@@ -45,7 +45,7 @@ def minutes(
 
 
 def shell(name: str, script: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "entryPoint": ["sh", "-c"], "command": [script], "stopTimeout": 2, **more}
+    return {"name": name, "entryPoint": ["sh", "-c"], "command": [script], "stopTimeout": 2} | more
 
 
 def check(script: str, **more: Any) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def container(task: dict[str, Any], name: str) -> dict[str, Any]:
     return next(c for c in task["containers"] if c["name"] == name)
 
 
-def health(tasks: Tasks, arn: str, status: str, seconds: float = 25) -> dict[str, Any]:
+def health(tasks: Tasks, arn: str, status: str, seconds: float = 60) -> dict[str, Any]:
     """The task once its aggregate health is ``status``."""
     seen: dict[str, Any] = until(lambda: tasks.describe(arn), lambda t: t["healthStatus"] == status, seconds)
     return seen
@@ -64,25 +64,27 @@ def health(tasks: Tasks, arn: str, status: str, seconds: float = 25) -> dict[str
 
 @pytest.mark.feature("Container health checks, per container and for the task")
 def test_a_task_becomes_healthy_and_unhealthy(tasks: Tasks) -> None:
-    script = "touch /tmp/well; (sleep 11; rm /tmp/well) & " + IDLE
+    script = "touch /tmp/well; (sleep 21; rm /tmp/well) & " + IDLE
     probe = "test -e /tmp/well || { read now rest < /proc/uptime; echo $now > /proc/1/fd/1; exit 1; }"
     arn = tasks.start(
         [
-            shell("app", script, **check(probe, retries=1)),
+            shell("app", script, **check(probe, retries=1, timeout=10)),
             shell("plain", IDLE),
             shell("side", IDLE, essential=False, **check("exit 1", retries=1)),
         ]
     )
-    task = tasks.wait(arn, "RUNNING")
-    assert task["healthStatus"] == "UNKNOWN"
+    assert tasks.describe(arn)["healthStatus"] == "UNKNOWN"
     task = health(tasks, arn, "HEALTHY")
     assert container(task, "app")["healthStatus"] == "HEALTHY"
     assert container(task, "plain")["healthStatus"] == "UNKNOWN"
-    seen = until(lambda: container(tasks.describe(arn), "side"), lambda c: c["healthStatus"] == "UNHEALTHY")
-    assert seen["lastStatus"] == "RUNNING"
-    assert tasks.describe(arn)["healthStatus"] == "HEALTHY"  # the side isn't essential
+    task = until(
+        lambda: tasks.describe(arn),
+        lambda t: (container(t, "side")["healthStatus"], t["healthStatus"]) == ("UNHEALTHY", "HEALTHY"),
+    )
+    assert container(task, "side")["lastStatus"] == "RUNNING"  # it isn't essential
     task = health(tasks, arn, "UNHEALTHY")
-    assert float(Path("/proc/uptime").read_text().split()[0]) - _times(tasks, arn, "app")[0] < 2
+    told = float(Path("/proc/uptime").read_text().split()[0]) - _times(tasks, arn, "app")[0]
+    assert told < 10, "at once, not with the next regular message, after up to 20 s"
     assert task["lastStatus"] == "RUNNING", "ECS leaves a task that is unhealthy alone"
     assert tasks.stop(arn)["healthStatus"] == "UNHEALTHY"
 
@@ -90,18 +92,21 @@ def test_a_task_becomes_healthy_and_unhealthy(tasks: Tasks) -> None:
 @pytest.mark.feature("Containers wait for others to be healthy")
 def test_a_container_waits_for_a_healthy_one_and_stops_before_it(tasks: Tasks) -> None:
     now = "read now rest < /proc/uptime; echo $now"
-    said = f"trap '{now}; exit 0' TERM; {now}; while :; do sleep 0.05; done"
-    database = shell("database", f"(sleep 2; touch /tmp/up) & {said}", **check("test -e /tmp/up"))
-    app = shell("app", said, dependsOn=[{"containerName": "database", "condition": "HEALTHY"}])
+    say = f"trap '{now}; exit 0' TERM; {now}; while :; do sleep 0.05; done"
+    patient = {"stopTimeout": 30}
+    database = shell("database", f"(sleep 2; touch /tmp/up) & {say}", **check("test -e /tmp/up"), **patient)
+    app = shell("app", say, dependsOn=[{"containerName": "database", "condition": "HEALTHY"}], **patient)
     arn = tasks.start([app, database])
-    until(lambda: container(tasks.describe(arn), "database")["lastStatus"], lambda s: s == "RUNNING")
-    assert container(tasks.describe(arn), "app")["lastStatus"] == "PENDING"
-    task = tasks.wait(arn, "RUNNING")
-    assert container(task, "database")["healthStatus"] == "HEALTHY"
+    task = until(lambda: tasks.describe(arn), lambda t: container(t, "database")["lastStatus"] == "RUNNING")
+    assert container(task, "app")["lastStatus"] == "PENDING"
+    tasks.wait(arn, "RUNNING")
+    # Health is told by another connection than RUNNING.
+    until(lambda: container(tasks.describe(arn), "database")["healthStatus"], lambda s: s == "HEALTHY")
     tasks.stop(arn)
-    output = {name: _times(tasks, arn, name) for name in ("app", "database")}
-    assert output["app"][0] - output["database"][0] >= 4.9, "the first check is an interval after the start"
-    assert output["app"][1] < output["database"][1], "what depends on it is stopped first"
+    said = {name: _times(tasks, arn, name) for name in ("app", "database")}
+    # The shell says when it started, which is a while after its container has.
+    assert said["app"][0] - said["database"][0] >= 3, "the first check is an interval after the start"
+    assert said["app"][1] < said["database"][1], "what depends on it is stopped first"
 
 
 def test_a_dependency_that_is_not_healthy_in_time_stops_the_task(tasks: Tasks) -> None:
@@ -126,9 +131,7 @@ def test_a_check_that_hangs_or_floods_hurts_nobody(tasks: Tasks) -> None:
     seen = health(tasks, arn, "UNHEALTHY")
     assert container(seen, "hangs")["healthStatus"] == "UNHEALTHY"
     until(lambda: container(tasks.describe(arn), "floods")["healthStatus"], lambda s: s == "HEALTHY")
-    began = time.monotonic()
     tasks.stop(arn)
-    assert time.monotonic() - began < 15
 
 
 @pytest.mark.feature("Restart policies: a container that ends is run again, and its task goes on")
@@ -159,7 +162,7 @@ def goes_on_when_killed(tasks: Tasks) -> None:
     life = "echo run; echo x >> /lives; [ $(wc -l < /lives) -gt 1 ] && exec sleep 600; sleep 61; exit 3"
     arn = tasks.start(
         [
-            shell("app", "touch /tmp/well; " + IDLE, **check("test -e /tmp/well", retries=1)),
+            shell("app", "touch /tmp/well; " + IDLE, **check("test -e /tmp/well", retries=3)),
             shell("again", life, restartPolicy={"enabled": True, "restartAttemptPeriod": 60}),
             shell("last", IDLE, dependsOn=[{"containerName": "app", "condition": "HEALTHY"}]),
         ]
@@ -168,24 +171,23 @@ def goes_on_when_killed(tasks: Tasks) -> None:
     kill(homeport, "agent")
     ready(homeport)
     began = time.monotonic()
-    task = tasks.wait(arn, "RUNNING")
-    assert container(task, "app")["healthStatus"] == "HEALTHY"
+    tasks.wait(arn, "RUNNING")
+    until(lambda: container(tasks.describe(arn), "app")["healthStatus"], lambda s: s == "HEALTHY")
     kill(homeport, "agent")  # and it is away when the restart is due
     time.sleep(max(0.0, 50 - (time.monotonic() - began)))
     kill(homeport, "agent")
     ready(homeport)
-    until(lambda: _output(tasks, arn, "again").count("run"), lambda runs: runs == 2, 40)
+    until(lambda: output(tasks, arn, "again").count("run"), lambda runs: runs == 2, 40)
     until(lambda: container(tasks.describe(arn), "again")["lastStatus"], lambda s: s == "RUNNING")
-    task = tasks.describe(arn)
-    assert task["lastStatus"] == "RUNNING"
-    assert task["healthStatus"] == "HEALTHY"
+    assert health(tasks, arn, "HEALTHY")["lastStatus"] == "RUNNING"
     tasks.stop(arn)
 
 
-def _output(tasks: Tasks, arn: str, name: str) -> str:
+def output(tasks: Tasks, arn: str, name: str) -> str:
+    """What a container has printed to stdout."""
     folder = tasks.homeport.state / "agent" / "logs" / arn.rpartition("/")[2] / name
     return (folder / "stdout").read_text()
 
 
 def _times(tasks: Tasks, arn: str, name: str) -> list[float]:
-    return [float(line) for line in _output(tasks, arn, name).split()]
+    return [float(line) for line in output(tasks, arn, name).split()]

@@ -38,10 +38,10 @@ def some_lives(tasks: Tasks) -> None:
         tasks.wait(arn, "STOPPED")
 
 
-def settled(homeport: Homeport, wanted: dict[str, list[str]]) -> dict[str, list[str]]:
+def settled(homeport: Homeport, wanted: dict[str, list[str]], seconds: float = 30) -> dict[str, list[str]]:
     """The census once it is as wanted; the last one where it doesn't get so: some of the end comes after STOPPED."""
     with contextlib.suppress(AssertionError):
-        until(lambda: census(homeport), lambda seen: seen == wanted, 10)
+        until(lambda: census(homeport), lambda seen: seen == wanted, seconds)
     return census(homeport)
 
 
@@ -49,7 +49,7 @@ def at_rest(homeport: Homeport) -> dict[str, list[str]]:
     """The census once no task's cgroup is left: they go shortly after STOPPED is told."""
     task = re.compile(r"/[0-9a-f]{32}(/|$)")
     seen: dict[str, list[str]] = until(
-        lambda: census(homeport), lambda seen: not any(task.search(path) for path in seen["cgroups"]), 10
+        lambda: census(homeport), lambda seen: not any(task.search(path) for path in seen["cgroups"])
     )
     return seen
 

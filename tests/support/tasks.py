@@ -61,7 +61,7 @@ class Tasks:
         task: dict[str, Any] = found["tasks"][0]
         return task
 
-    def wait(self, arn: str, status: str, seconds: float = 30) -> dict[str, Any]:
+    def wait(self, arn: str, status: str, seconds: float = 60) -> dict[str, Any]:
         """The task once ``lastStatus`` is ``status``; as the SDKs' waiters, by asking."""
         task = until(lambda: self.describe(arn), lambda t: t["lastStatus"] in (status, "STOPPED"), seconds)
         assert task["lastStatus"] == status, task
@@ -79,7 +79,7 @@ class Tasks:
         return found["PrivateIpAddress"], found.get("Association", {}).get("PublicIp", "")
 
 
-def until(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 30) -> Any:
+def until(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 60) -> Any:
     """What ``look`` sees once it is ``good``. Only for what has no event to wait for: an API that is polled, less often
     after a second: each look costs client and server a processor's time, which other tests could use."""
     began = time.monotonic()
