@@ -48,7 +48,7 @@ def test_a_terminal_and_open_input(tasks: Tasks) -> None:
     old = process(tasks.homeport, "agent")
     os.kill(old, signal.SIGKILL)
     seen = len(output(tasks, arn, "terminal"))
-    until(lambda: len(output(tasks, arn, "terminal")), lambda size: size > seen + 20, 10)
+    until(lambda: len(output(tasks, arn, "terminal")), lambda size: size > seen + 20)
     tasks.ecs.stop_task(cluster="tests", task=arn)
     assert codes(tasks, arn) == {"terminal": 137, "input": 137, "both": 137, "none": 0}
     assert set(output(tasks, arn, "terminal").splitlines(keepends=True)) == {b"tick\r\n"}

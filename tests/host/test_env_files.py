@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.homeport import Homeport
-from support.tasks import Tasks
+from support.tasks import Tasks, until
 
 pytestmark = pytest.mark.host
 
@@ -34,7 +34,8 @@ def app(script: str, **members: Any) -> dict[str, Any]:
 
 
 def printed(tasks: Tasks, arn: str) -> list[str]:
-    return str(tasks.homeport.command("logs", arn).stdout).splitlines()
+    """Its lines, once there are any: its end can be told before they are there."""
+    return str(until(lambda: tasks.homeport.command("logs", arn).stdout, bool)).splitlines()
 
 
 @pytest.mark.feature("Environment files, from a folder that stands for S3")

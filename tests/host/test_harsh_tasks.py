@@ -128,7 +128,7 @@ def test_a_user_that_the_image_lacks_is_named(tasks: Tasks, user: str, reason: s
 def test_what_cannot_write_to_its_root_says_so_itself(tasks: Tasks) -> None:
     arn = tasks.run("touch /here || exit 42", readonlyRootFilesystem=True)
     assert container(tasks.wait(arn, "STOPPED"), "app")["exitCode"] == 42
-    assert "Read-only file system" in tasks.homeport.command("logs", arn).stderr
+    until(lambda: tasks.homeport.command("logs", arn).stderr, lambda text: "Read-only file system" in text)
 
 
 def many_layers(count: int, folder: Path) -> Path:
@@ -165,4 +165,4 @@ def test_an_image_of_as_many_layers_as_docker_makes(tasks: Tasks, tmp_path: Path
     arn = tasks.run(script, image="layers:many", user="web")
     task = tasks.wait(arn, "STOPPED")
     assert container(task, "app").get("exitCode") == 0, task["containers"][0].get("reason")
-    assert tasks.homeport.command("logs", arn).stdout.split() == ["126", "11261000"]
+    until(lambda: tasks.homeport.command("logs", arn).stdout.split(), lambda words: words == ["126", "11261000"])

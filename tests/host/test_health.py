@@ -17,7 +17,7 @@ from support.tasks import Tasks, until
 pytestmark = pytest.mark.host
 
 IDLE = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
-QUICK = {"interval": 5, "timeout": 2, "retries": 2}
+QUICK = {"interval": 5, "timeout": 10, "retries": 2}
 
 
 Minutes = dict[Callable[[Tasks], None], "Future[None]"]
@@ -68,7 +68,7 @@ def test_a_task_becomes_healthy_and_unhealthy(tasks: Tasks) -> None:
     probe = "test -e /tmp/well || { read now rest < /proc/uptime; echo $now > /proc/1/fd/1; exit 1; }"
     arn = tasks.start(
         [
-            shell("app", script, **check(probe, retries=1, timeout=10)),
+            shell("app", script, **check(probe, retries=1)),
             shell("plain", IDLE),
             shell("side", IDLE, essential=False, **check("exit 1", retries=1)),
         ]
@@ -124,7 +124,7 @@ def test_a_dependency_that_is_not_healthy_in_time_stops_the_task(tasks: Tasks) -
 
 
 def test_a_check_that_hangs_or_floods_hurts_nobody(tasks: Tasks) -> None:
-    hangs = check("sleep 7531 & sleep 7531", retries=1)
+    hangs = check("sleep 7531 & sleep 7531", timeout=2, retries=1)
     floods = check("dd if=/dev/zero bs=1M count=1024; dd if=/dev/zero bs=1M count=64 >&2", timeout=20)
     arn = tasks.start([shell("hangs", IDLE, **hangs), shell("floods", IDLE, **floods), shell("app", IDLE)])
     tasks.wait(arn, "RUNNING")

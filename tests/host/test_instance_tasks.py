@@ -82,7 +82,7 @@ class Cluster:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 return ""
 
-        return str(until(look, bool, 10))
+        return str(until(look, bool))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_what_an_instance_shares_with_its_tasks(cluster: Cluster, tmp_path: Path
         {"name": "docker", "dockerVolumeConfiguration": {"scope": "shared", "autoprovision": True}},
     ]
     task = cluster.running(app, volumes=volumes, pidMode="host", ipcMode="host")
-    until((tmp_path / "done").exists, bool, 10)
+    until((tmp_path / "done").exists, bool)
     assert {kind: (tmp_path / kind).read_text().strip() for kind in own} == own
     cluster.stop(task["taskArn"])
 
@@ -150,7 +150,8 @@ def test_ports_of_an_instance(cluster: Cluster) -> None:
     before = until(lambda: census(cluster.node), at_rest)
     links = shell(
         "web",
-        "wget -qO /tmp/said http://store/; wget -qO /tmp/meta $ECS_CONTAINER_METADATA_URI_V4/task && "
+        "until wget -qO /tmp/said http://store/; do sleep 0.1; done; "  # it has started, and may not listen yet
+        "wget -qO /tmp/meta $ECS_CONTAINER_METADATA_URI_V4/task && "
         'mkdir -p /tmp/www; cat /tmp/said > /tmp/www/index.html; grep -o \'"LaunchType":"EC2"\' /tmp/meta '
         ">> /tmp/www/index.html; exec httpd -f -p 80 -h /tmp/www",
         portMappings=[{"containerPort": 80}],
@@ -184,7 +185,7 @@ def test_ports_of_an_instance(cluster: Cluster) -> None:
     again = cluster.running(shell("web", SERVE.format("again", 80), portMappings=fixed))
     assert cluster.page(8080) == "again"
     cluster.stop(*(t["taskArn"] for t in (web, host, other, again)))
-    after = until(lambda: census(cluster.node), lambda now: now == before, 15)
+    after = until(lambda: census(cluster.node), lambda now: now == before)
     assert after == before
     agent = instance(cluster.node)
     cluster.node.down()

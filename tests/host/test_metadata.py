@@ -52,7 +52,7 @@ class Asker:
         self.v4 = self.environment["ECS_CONTAINER_METADATA_URI_V4"].removeprefix("http://169.254.170.2")
 
     def page(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://{self.public}/{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.public}/{path}", timeout=60) as answer:
             return str(answer.read().decode())
 
     def _variables(self) -> str:

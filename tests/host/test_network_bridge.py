@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from network_machine import BLOCKED, HOST, LAN, Machine, ip, machine, nft, task_id
+from network_machine import BLOCKED, HOST, LAN, PATIENCE, Machine, ip, machine, nft, task_id
 
 from homeport.agent.network import ContainerNetwork, netns
 from homeport.agent.network.apply import NodeNetwork, destroy_all
@@ -248,7 +248,7 @@ def test_a_firewall_that_flushes_everything_is_repaired_with_all_ports(made: Mac
         web = (await network.join(task_id(5), "bridge", WEB))["web"]
         made.place(web.netns).serve(80)
         nft(made.host_name, "flush ruleset")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while await asyncio.to_thread(made.lan.call, HOST, port(web)) != LAN:
                 pass
         made.forget(web.netns)

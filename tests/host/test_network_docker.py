@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from network_machine import HOST, LAN, Machine, group, interface, machine, task_id, tcp, told
+from network_machine import HOST, LAN, PATIENCE, Machine, group, interface, machine, task_id, tcp, told
 
 from homeport.agent.network.apply import NodeNetwork, destroy_all
 
@@ -52,7 +52,7 @@ async def both_ways(on: Machine, state: Path, keep_seconds: float = 10.0, late_d
     on.lan.serve(80)
     if late_docker:
         start_docker(on)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len(await asyncio.to_thread(rules_of_ours, on)) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     assert task.reach(LAN, 80) == HOST

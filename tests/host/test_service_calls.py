@@ -39,6 +39,4 @@ def test_calls_in_mid_deployment(homeport: Any) -> None:
         until(lambda: len(probe.serving), lambda count: count == 2)
     services.update("shop", taskDefinition=first)
     services.delete("shop")
-    with Probe(homeport) as probe:
-        until(lambda: len(probe.serving), lambda count: count == 0)
-    assert {t["lastStatus"] for t in all_tasks(services)} == {"STOPPED"}
+    until(lambda: {t["lastStatus"] for t in all_tasks(services)}, lambda seen: seen == {"STOPPED"})

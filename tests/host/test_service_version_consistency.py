@@ -60,7 +60,7 @@ def test_a_tag_that_moves_under_a_service(own_homeport: Callable[..., Homeport])
         content.tags["app:1"] = first["digest"]
         sleep = {"image": image, "entryPoint": ["sh", "-c"], "stopTimeout": 2}
         end = ["trap 'exit 0' TERM; sleep 1000 & wait $!"]
-        check = {"command": ["CMD-SHELL", "true"], "interval": 5, "timeout": 2, "retries": 3}
+        check = {"command": ["CMD-SHELL", "true"], "interval": 5, "timeout": 30, "retries": 3}
         made = services.ecs.register_task_definition(
             family="consistency",
             networkMode="awsvpc",

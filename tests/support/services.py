@@ -12,7 +12,7 @@ from typing import Any
 from support.homeport import PROGRAM, Homeport
 from support.tasks import until
 
-CHECK = {"command": ["CMD-SHELL", "true"], "interval": 5, "timeout": 2, "retries": 3}
+CHECK = {"command": ["CMD-SHELL", "true"], "interval": 5, "timeout": 30, "retries": 3}
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
 
 

@@ -24,7 +24,7 @@ from support.tasks import until
 
 READY = "/tmp/ready"  # the file that a container makes when it serves
 SERVE = f": > {READY}; exec sleep 1000"
-CHECK = {"command": ["CMD", "test", "-e", READY], "interval": 5, "timeout": 2, "retries": 2}
+CHECK = {"command": ["CMD", "test", "-e", READY], "interval": 5, "timeout": 30, "retries": 2}
 _TASK = re.compile(r"/([0-9a-f]{32})(?:[/-]|$)")
 
 
