@@ -126,6 +126,33 @@ def test_a_bundle_that_stays_is_cleared_away(tmp_path: Path) -> None:
     with_bed(tmp_path, scenario)
 
 
+@pytest.mark.feature("A start that was cut off when the process had gone on already is brought to its end")
+def test_a_start_that_was_cut_off_at_its_last_moment(tmp_path: Path) -> None:
+    """runc has read what the process writes when it goes on, and was killed before it removed the pipe."""
+
+    async def scenario(bed: Bed) -> None:
+        plan = bed.plan("echo once; exec sleep 1000")
+        await bed.driver.create(plan)
+        pipe = bed.instance.runc_root / bed.instance.name / plan.id / "exec.fifo"
+        assert await asyncio.to_thread(pipe.read_bytes) == b"0"
+        await bed.wrote(plan, "once")
+        start = asyncio.create_task(bed.driver.start(plan.id))
+        await asyncio.sleep(0.3)  # nothing tells that it waits
+        seen = await bed.driver.observe(plan.id)
+        assert seen is not None
+        assert seen.state in ("created", "running")
+        assert (await start).state == "running"
+        seen = await bed.driver.observe(plan.id)
+        assert seen is not None
+        assert seen.state == "running"
+        assert not pipe.exists()
+        assert await bed.lines(plan, 1) == ["once"]
+        await bed.driver.kill(plan.id, 9)
+        assert (await bed.stopped(plan.id)).exit_code == 137
+
+    with_bed(tmp_path, scenario)
+
+
 def test_exit_while_the_agent_is_away(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
         plan = await bed.start("while ! [ -e /go ]; do sleep 0.02; done; echo last words; exit 9")

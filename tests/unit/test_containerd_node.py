@@ -236,7 +236,10 @@ def test_observed() -> None:
     assert look(process(pb.STOPPED, 137), None) is None
     assert look(None, 201.0, event) == ("lost", None, None, False)
     assert look(process(pb.RUNNING), 201.0, event) == ("running", None, None, False)
-    assert look(process(pb.UNKNOWN), 1.0) == ("lost", None, None, False)
+    # A shim that is too busy to answer has lost nothing.
+    assert look(process(pb.UNKNOWN), 1.0) == ("running", None, None, False)
+    assert look(process(pb.UNKNOWN), 1.0, event) == ("stopped", 137, 200.0, False)
+    assert look(process(pb.UNKNOWN), None) is None
 
 
 def test_marks_keep_the_first_start(tmp_path: Path) -> None:

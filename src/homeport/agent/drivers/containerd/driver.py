@@ -29,6 +29,7 @@ from homeport.agent.drivers.containerd import (
     rootfs,
     signals,
     spec,
+    starting,
     streams,
     trimmer,
     trimming,
@@ -86,6 +87,7 @@ class ContainerdDriver:
         self._labels: dict[str, dict[str, str]] = {}  # of the containers that this process has met
         self._accounts: dict[str, users.Accounts] = {}  # by chain id
         self._alive: set[str] = set()  # seen running, not yet seen ended
+        self._starting: set[str] = set()  # whose start is under way
         self._ensuring = asyncio.Lock()
         self._trimming: asyncio.Task[None] | None = None
 
@@ -249,8 +251,9 @@ class ContainerdDriver:
         labels = await self._labels_of(id)
         task_id = labels[observed.TASK]
         started_at = self._marks.set(task_id, id, self._clock.wall())
+        self._starting.add(id)
         try:
-            response = await self._client.call(c.START_TASK, pb.TaskRequest(container_id=id))
+            pid = await starting.start_task(self._client, self._instance, id)
         except Unavailable:
             raise
         except CallError:
@@ -259,10 +262,12 @@ class ContainerdDriver:
                 self._marks.clear(task_id, id)
                 raise
             return found  # it was started before
+        finally:
+            self._starting.discard(id)
         with contextlib.suppress(OSError):
             self._cgroups.throttle(task_id, int(labels.get(observed.TASK_CPU, "0")))
         self._alive.add(id)
-        return Observed(id, "running", response.pid, started_at=started_at, labels=labels)
+        return Observed(id, "running", pid, started_at=started_at, labels=labels)
 
     async def restart(self, id: str) -> Observed:
         return await self._steady("CannotStartContainerError", lambda: self._restart(id))
@@ -368,6 +373,8 @@ class ContainerdDriver:
         process = None
         with contextlib.suppress(NotFound):
             process = (await self._client.call(c.GET_TASK, pb.TaskRequest(container_id=id))).process
+        if process is not None and process.status == pb.UNKNOWN and id in self._starting:
+            return Observed(id, "created", labels=labels)
         found = self._look(id, labels, process)
         if found is None or found.state == "created":
             return found

@@ -101,7 +101,9 @@ _DISABLED = (
 def config_text(of: Instance, privileged: bool) -> str:
     """containerd's config file. ``privileged``: the process may lower its OOM score (CAP_SYS_RESOURCE).
 
-    What a removed container wrote is deleted within a second or so: by default containerd waits for 100 changes."""
+    What a removed container wrote is deleted within a second or so: by default containerd waits for 100 changes. It
+    gives up a shim that doesn't answer in time, with its container, which on a loaded machine takes more than its five
+    and two seconds."""
     disabled = "\n".join(f'  "{name}",' for name in _DISABLED)
     score = "oom_score = -999\n" if privileged else ""
     return f"""version = 2
@@ -123,4 +125,8 @@ state = "{of.run / "state"}"
 [plugins."io.containerd.gc.v1.scheduler"]
   deletion_threshold = 1
   schedule_delay = "1s"
+
+[timeouts]
+  "io.containerd.timeout.shim.load" = "60s"
+  "io.containerd.timeout.task.state" = "10s"
 """

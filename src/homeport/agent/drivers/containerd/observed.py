@@ -58,9 +58,10 @@ def observed(
 ) -> Observed | None:
     """``process``: containerd's task, None if it has none. ``seen_exit``: the exit event, if this agent saw it.
 
-    None: the container was made only halfway. A container that was started and that containerd has no task for is
-    stopped where its exit was seen, else lost. An end before the start is none: a containerd that was killed while it
-    made a container tells, once it is back, that the remains exited with 137, and that event may come late.
+    None: the container was made only halfway. Where containerd has no state for it, since its shim doesn't answer in
+    time, what was started runs on for all that is known. A container that was started and that containerd has no task
+    for is stopped where its exit was seen, else lost. An end before the start is none: a containerd that was killed
+    while it made a container tells, once it is back, that the remains exited with 137, and that event may come late.
     """
     names = dict(labels)
     if process is not None and process.status in (pb.RUNNING, pb.PAUSED, pb.PAUSING):
@@ -74,6 +75,8 @@ def observed(
         end = process
     elif seen_exit is not None and _seconds(seen_exit) < started_at:
         end = None
+    if end is None and process is not None and process.status == pb.UNKNOWN:
+        return Observed(id, "running", process.pid, started_at=started_at, labels=names)
     if end is None:
         return Observed(id, "lost", started_at=started_at, labels=names)
     code = end.exit_status
