@@ -153,6 +153,23 @@ def test_a_start_that_was_cut_off_at_its_last_moment(tmp_path: Path) -> None:
     with_bed(tmp_path, scenario)
 
 
+def test_a_start_that_was_cut_off_a_moment_before(tmp_path: Path) -> None:
+    """runc was killed when it waited for what the process writes: that has nobody to tell it to, and ends."""
+
+    async def scenario(bed: Bed) -> None:
+        for _ in range(4):
+            plan = bed.plan("echo once; exit 3")
+            await bed.driver.create(plan)
+            pipe = bed.instance.runc_root / bed.instance.name / plan.id / "exec.fifo"
+            await asyncio.to_thread(lambda pipe=pipe: os.close(os.open(pipe, os.O_RDONLY)))
+            await asyncio.sleep(0.2)
+            await bed.driver.start(plan.id)
+            assert (await bed.stopped(plan.id)).exit_code == 3
+            assert await bed.lines(plan, 1) == ["once"]
+
+    with_bed(tmp_path, scenario)
+
+
 def test_exit_while_the_agent_is_away(tmp_path: Path) -> None:
     async def scenario(bed: Bed) -> None:
         plan = await bed.start("while ! [ -e /go ]; do sleep 0.02; done; echo last words; exit 9")

@@ -56,6 +56,7 @@ T = TypeVar("T")
 Listed = list[Observed]  # inside the class, ``list`` is the method
 
 _OUTAGE_SECONDS = 30.0  # a call waits that long for a containerd that is being restarted
+_LAST_BYTES = 200  # of each stream, in which runc would tell of itself
 _LAST_WORD_SECONDS = 1.0
 _SIGKILL = 9
 
@@ -245,13 +246,16 @@ class ContainerdDriver:
     # --- start, restart, exec, kill, remove ---------------------------------------------------------------------------
 
     async def start(self, id: str) -> Observed:
-        return await self._steady("CannotStartContainerError", lambda: self._start(id))
+        self._starting.add(id)
+        try:
+            return await self._steady("CannotStartContainerError", lambda: self._start(id))
+        finally:
+            self._starting.discard(id)
 
     async def _start(self, id: str) -> Observed:
         labels = await self._labels_of(id)
         task_id = labels[observed.TASK]
         started_at = self._marks.set(task_id, id, self._clock.wall())
-        self._starting.add(id)
         try:
             pid = await starting.start_task(self._client, self._instance, id)
         except Unavailable:
@@ -261,13 +265,20 @@ class ContainerdDriver:
             if found is None or found.state == "created":
                 self._marks.clear(task_id, id)
                 raise
+            if starting.cut_off(self._instance, id, found, self._said(labels)):
+                return await self._restart(id)  # it never began
             return found  # it was started before
-        finally:
-            self._starting.discard(id)
         with contextlib.suppress(OSError):
             self._cgroups.throttle(task_id, int(labels.get(observed.TASK_CPU, "0")))
         self._alive.add(id)
         return Observed(id, "running", pid, started_at=started_at, labels=labels)
+
+    def _said(self, labels: Mapping[str, str]) -> str:
+        """The last of a container's output."""
+        paths = logs.paths(self._instance.state, labels[observed.TASK], labels[observed.CONTAINER])
+        with contextlib.suppress(OSError):
+            return "".join(path.read_bytes()[-_LAST_BYTES:].decode(errors="replace") for path in paths.values())
+        return ""
 
     async def restart(self, id: str) -> Observed:
         return await self._steady("CannotStartContainerError", lambda: self._restart(id))
@@ -363,7 +374,12 @@ class ContainerdDriver:
     # --- what is ------------------------------------------------------------------------------------------------------
 
     async def observe(self, id: str) -> Observed | None:
-        return await self._steady("CannotInspectContainerError", lambda: self._observe(id))
+        found = await self._steady("CannotInspectContainerError", lambda: self._observe(id))
+        if found is not None and id in self._starting:
+            labels = dict(found.labels)
+            if starting.cut_off(self._instance, id, found, self._said(labels)):
+                return Observed(id, "created", labels=labels)  # it is started again
+        return found
 
     async def _observe(self, id: str) -> Observed | None:
         try:

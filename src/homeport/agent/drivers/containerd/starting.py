@@ -14,12 +14,14 @@ from pathlib import Path
 
 import msgspec
 
+from homeport.agent.drivers import Observed
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
 from homeport.agent.drivers.containerd.client import Client
 from homeport.agent.drivers.containerd.instance import Instance
 
 _USUAL_SECONDS = 1.0  # in which a process is started, mostly; then it is looked at why it isn't
+_BROKEN = "write exec fifo "  # how runc begins to tell of it
 _WAITS = [b"runc", b"init"]  # the command line of a process that waits to be started
 
 
@@ -36,6 +38,13 @@ async def start_task(client: Client, of: Instance, id: str) -> int:
         return int((await call).pid)
     finally:
         call.cancel()
+
+
+def cut_off(of: Instance, id: str, found: Observed, said: str) -> bool:
+    """Whether a process ended because its start was cut off while it told that it goes on: runc's own part of it ends
+    with 1 then and says so, and ``runc start`` has left the pipe. ``said``: the last of its output."""
+    pipe = of.runc_root / of.name / id / "exec.fifo"
+    return (found.state, found.exit_code) == ("stopped", 1) and _BROKEN in said and pipe.exists()
 
 
 def release(state: Path) -> bool:
