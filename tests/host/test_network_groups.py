@@ -14,6 +14,7 @@ from network_machine import (
     EVERYTHING,
     HOST,
     LAN,
+    PATIENCE,
     Machine,
     Place,
     group,
@@ -265,19 +266,19 @@ def test_protocols_by_number_and_icmp_by_type(tmp_path: Path) -> None:
         a, b = await node.task(interface(5, "sg-a")), await node.task(interface(6, "sg-b"))
         a.serve(81)
         assert b.reach("172.31.0.5", 81) == "172.31.0.6"
-        assert _pings(b, "172.31.0.5")
-        assert not _pings(a, "172.31.0.6")
+        assert _pings(b, "172.31.0.5", PATIENCE)
+        assert not _pings(a, "172.31.0.6", BLOCKED)
 
     on_a_node(test, tmp_path)
 
 
-def _pings(place: Place, address: str) -> bool:
-    return place.run(_ping, address)
+def _pings(place: Place, address: str, seconds: float) -> bool:
+    return place.run(_ping, address, seconds)
 
 
-def _ping(address: str) -> bool:
+def _ping(address: str, seconds: float) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as probe:
-        probe.settimeout(BLOCKED)
+        probe.settimeout(seconds)
         probe.sendto(b"\x08\0\0\0\0\0\0\1", (address, 0))
         try:
             return bool(probe.recv(64))

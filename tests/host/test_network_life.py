@@ -292,7 +292,7 @@ def test_what_others_undo_comes_back(made: Machine, tmp_path: Path) -> None:
         finally:
             await network.destroy()
 
-    asyncio.run(asyncio.wait_for(live(), 20))
+    asyncio.run(asyncio.wait_for(live(), 120))
 
 
 def test_another_pool_after_a_restart(made: Machine, tmp_path: Path) -> None:
