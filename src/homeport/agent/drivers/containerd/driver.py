@@ -56,7 +56,6 @@ T = TypeVar("T")
 Listed = list[Observed]  # inside the class, ``list`` is the method
 
 _OUTAGE_SECONDS = 30.0  # a call waits that long for a containerd that is being restarted
-_LAST_BYTES = 200  # of each stream, in which runc would tell of itself
 _LAST_WORD_SECONDS = 1.0
 _SIGKILL = 9
 
@@ -265,20 +264,13 @@ class ContainerdDriver:
             if found is None or found.state == "created":
                 self._marks.clear(task_id, id)
                 raise
-            if starting.cut_off(self._instance, id, found, self._said(labels)):
+            if starting.cut_off(self._instance, found):
                 return await self._restart(id)  # it never began
             return found  # it was started before
         with contextlib.suppress(OSError):
             self._cgroups.throttle(task_id, int(labels.get(observed.TASK_CPU, "0")))
         self._alive.add(id)
         return Observed(id, "running", pid, started_at=started_at, labels=labels)
-
-    def _said(self, labels: Mapping[str, str]) -> str:
-        """The last of a container's output."""
-        paths = logs.paths(self._instance.state, labels[observed.TASK], labels[observed.CONTAINER])
-        with contextlib.suppress(OSError):
-            return "".join(path.read_bytes()[-_LAST_BYTES:].decode(errors="replace") for path in paths.values())
-        return ""
 
     async def restart(self, id: str) -> Observed:
         return await self._steady("CannotStartContainerError", lambda: self._restart(id))
@@ -375,10 +367,8 @@ class ContainerdDriver:
 
     async def observe(self, id: str) -> Observed | None:
         found = await self._steady("CannotInspectContainerError", lambda: self._observe(id))
-        if found is not None and id in self._starting:
-            labels = dict(found.labels)
-            if starting.cut_off(self._instance, id, found, self._said(labels)):
-                return Observed(id, "created", labels=labels)  # it is started again
+        if found is not None and id in self._starting and starting.cut_off(self._instance, found):
+            return Observed(id, "created", labels=found.labels)  # it is started again
         return found
 
     async def _observe(self, id: str) -> Observed | None:

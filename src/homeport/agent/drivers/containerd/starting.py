@@ -17,11 +17,12 @@ import msgspec
 from homeport.agent.drivers import Observed
 from homeport.agent.drivers.containerd import client as c
 from homeport.agent.drivers.containerd import containerd_pb2 as pb
+from homeport.agent.drivers.containerd import logs, observed
 from homeport.agent.drivers.containerd.client import Client
 from homeport.agent.drivers.containerd.instance import Instance
 
 _USUAL_SECONDS = 1.0  # in which a process is started, mostly; then it is looked at why it isn't
-_BROKEN = "write exec fifo "  # how runc begins to tell of it
+_BROKEN, _LAST_BYTES = b"write exec fifo ", 200  # how runc begins to tell of it, and where that is in each stream
 _WAITS = [b"runc", b"init"]  # the command line of a process that waits to be started
 
 
@@ -40,11 +41,20 @@ async def start_task(client: Client, of: Instance, id: str) -> int:
         call.cancel()
 
 
-def cut_off(of: Instance, id: str, found: Observed, said: str) -> bool:
+def cut_off(of: Instance, found: Observed) -> bool:
     """Whether a process ended because its start was cut off while it told that it goes on: runc's own part of it ends
-    with 1 then and says so, and ``runc start`` has left the pipe. ``said``: the last of its output."""
-    pipe = of.runc_root / of.name / id / "exec.fifo"
-    return (found.state, found.exit_code) == ("stopped", 1) and _BROKEN in said and pipe.exists()
+    with 1 then and says so, and ``runc start`` has left the pipe."""
+    if (found.state, found.exit_code) != ("stopped", 1):
+        return False
+    return (of.runc_root / of.name / found.id / "exec.fifo").exists() and _BROKEN in _said(of, found)
+
+
+def _said(of: Instance, found: Observed) -> bytes:
+    """The last of a container's output."""
+    paths = logs.paths(of.state, found.labels[observed.TASK], found.labels[observed.CONTAINER])
+    with contextlib.suppress(OSError):
+        return b"".join(path.read_bytes()[-_LAST_BYTES:] for path in paths.values())
+    return b""
 
 
 def release(state: Path) -> bool:
