@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from support.homeport import PROGRAM
 from support.services import BREAKER, Services
 from support.tasks import until
+from support.terminal import terminal
 
 pytestmark = pytest.mark.host
 
@@ -74,28 +71,9 @@ def test_tasks_that_crash_are_shown_with_their_exit_code(services: Services) -> 
 
 def test_a_terminal_is_refreshed_until_the_service_is_steady(services: Services) -> None:
     services.update("shop", taskDefinition=services.define("shop", "exec sleep 1002"), forceNewDeployment=True)
-    primary, secondary = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
-    command = [*PROGRAM, "status", "shop", "--state", str(services.homeport.state)]
-    process = subprocess.Popen(command, stdin=secondary, stdout=secondary, stderr=secondary, env=environment)
-    os.close(secondary)
-    shown = ""
-
-    def read() -> str:
-        nonlocal shown
-        try:
-            shown += os.read(primary, 65536).decode(errors="replace")
-        except OSError:  # the other end is closed
-            shown += "\0"
-        return shown
-
-    try:
-        until(read, lambda text: text.endswith("\0"), 60)
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(primary)
+    with terminal(services.homeport, "status", "shop") as window:
+        window.ended()
+    shown = window.shown
     assert "IN_PROGRESS" in shown
     assert "█" in shown
     assert "Service shop is steady: 2 tasks run." in shown

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
 from typing import Any
 
 import pytest
 
-from support.homeport import PROGRAM
 from support.tasks import Tasks, until
+from support.terminal import terminal
 
 pytestmark = pytest.mark.host
 
@@ -52,32 +49,14 @@ def test_figures_for_scripts(tasks: Tasks, running: str) -> None:
 
 
 def test_a_terminal_is_refreshed_until_the_task_stops(tasks: Tasks) -> None:
-    arn = tasks.start([{**BUSY, "command": ["trap 'exit 7' TERM; while :; do sleep 0.05; done"]}])
-    tasks.wait(arn, "RUNNING")
-    primary, secondary = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "40"}
-    command = [*PROGRAM, "status", arn, "--state", str(tasks.homeport.state)]
-    process = subprocess.Popen(command, stdin=secondary, stdout=secondary, stderr=secondary, env=environment)
-    os.close(secondary)
-    shown = ""
-
-    def read() -> str:
-        nonlocal shown
-        try:
-            shown += os.read(primary, 65536).decode(errors="replace")
-        except OSError:  # the other end is closed
-            shown += "\0"
-        return shown
-
-    try:
-        until(read, lambda text: "RUNNING" in text)
+    script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+    arn = tasks.start([{**BUSY, "command": [script], "stopTimeout": 30}])
+    until(lambda: tasks.homeport.command("logs", arn, check=False).stdout, lambda text: "ready" in text)
+    with terminal(tasks.homeport, "status", arn) as window:
+        window.until("RUNNING")
         tasks.stop(arn)
-        until(read, lambda text: text.endswith("\0"))
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(primary)
+        window.ended()
+    shown = window.shown
     last = shown[shown.rindex("CONTAINER") :]
     assert "STOPPED" in last
     assert " 7 " in last
